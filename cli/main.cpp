@@ -1,0 +1,8 @@
+#include <cstdio>
+
+#include "genkit/base/version.h"
+
+int main() {
+  std::printf("mlxgk %s\n", genkit::version());
+  return 0;
+}

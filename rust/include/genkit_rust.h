@@ -1,0 +1,3 @@
+#pragma once
+
+/* C ABI of the Rust library: tokenizers and chat templates. No panic crosses it. */
