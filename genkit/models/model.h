@@ -1,0 +1,96 @@
+#pragma once
+
+#include <mlx/array.h>
+
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "genkit/cache/kv_cache.h"
+#include "genkit/config/model_config.h"
+#include "genkit/ops/weight.h"
+
+namespace genkit::models {
+
+namespace mx = mlx::core;
+
+/// One row's share of a packed forward pass.
+struct RowSpan {
+  int length = 0;  ///< tokens of this row
+  int slot = -1;   ///< its slot in the cache; -1: no cache, positions start at `position`
+  int position = 0;  ///< absolute position of the first token; with a slot, the cache's length
+};
+
+enum class LogitsFor : uint8_t { kLast, kAll, kNone };
+
+/// Tokens of several rows one after another, with no padding between them.
+struct ForwardInput {
+  mx::array tokens = mx::array({0});        ///< [tokens] int32
+  std::optional<mx::array> embeddings;      ///< [tokens, hidden] float32, in place of `tokens`
+  std::vector<RowSpan> rows;                ///< their lengths add up to `tokens`
+  LogitsFor logits = LogitsFor::kLast;      ///< kLast: of each row's last token
+  /// Total length (largest position + 1) by which longrope and dynamic rope choose their
+  /// frequencies; nothing: each row's own.
+  std::optional<int> rope_length;
+};
+
+/// Where a hook may look at or change the stream of a forward pass.
+enum class Site : uint8_t {
+  kEmbedding,  ///< input of the first block, after scaling and learned positions
+  kBlock,      ///< output of decoder block `layer`, after its residual additions
+  kFinal,      ///< after the final norm, before the head
+  kLogits,     ///< fp32 logits of the tokens that asked for them
+};
+
+/// Sees the named places of a forward pass in order; may return another array of the same shape.
+class ForwardHook {
+ public:
+  virtual ~ForwardHook() = default;
+  /// Asked before anything is built, so that unused places cost nothing.
+  virtual bool wants(Site site, int layer) const = 0;
+  virtual mx::array apply(Site site, int layer, const mx::array& x, const ForwardInput& input) = 0;
+};
+
+struct ForwardOutput {
+  std::optional<mx::array> logits;  ///< [rows or tokens, vocab] float32; nothing for kNone
+};
+
+/// Typed answer to "where are this model's parts": @see Model::components.
+struct Components {
+  const ops::Weight* embedding = nullptr;   ///< [vocab, hidden]
+  const ops::Weight* head = nullptr;        ///< [vocab, hidden]; equals `embedding` when tied
+  bool tied = false;
+  int num_blocks = 0;
+  int hidden_size = 0;
+  int vocab_size = 0;
+  const mx::array* final_norm = nullptr;    ///< [hidden]
+};
+
+/// A decoder-only language model with its weights. Immutable after loading; forward() may be
+/// called from several threads with different caches.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  const config::ModelConfig& config() const { return config_; }
+  /// An empty cache that fits this model.
+  cache::KvCache make_cache(ops::KvType type = ops::KvType::kF32) const;
+  /// The shape of each layer's cache.
+  virtual std::vector<ops::KvShape> cache_layers() const = 0;
+
+  /// Runs the packed tokens through the model. Lazy: nothing is computed before the result is
+  /// evaluated, and with a cache the result must be evaluated before the next call.
+  /// @param hooks called in order at every place they want.
+  /// @throws ArgumentError when lengths and shapes do not add up or a slot is unknown.
+  virtual ForwardOutput forward(const ForwardInput& input, cache::KvCache* cache = nullptr,
+                                const std::vector<ForwardHook*>& hooks = {}) const = 0;
+
+  virtual Components components() const = 0;
+
+ protected:
+  explicit Model(config::ModelConfig config) : config_(std::move(config)) {}
+  config::ModelConfig config_;
+};
+
+}  // namespace genkit::models

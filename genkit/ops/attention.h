@@ -1,0 +1,41 @@
+#pragma once
+
+#include <mlx/array.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "genkit/ops/kv_store.h"
+
+namespace genkit::ops {
+
+namespace mx = mlx::core;
+
+struct AttentionParams {
+  int heads = 0;
+  int kv_heads = 0;      ///< heads is a multiple of it
+  int head_dim = 0;      ///< of queries and keys
+  int value_dim = 0;     ///< of values
+  float scale = 1.0f;    ///< multiplies q . k
+  float softcap = 0.0f;  ///< cap * tanh(score / cap) before the mask; 0 disables
+  int window = 0;        ///< a query at p sees keys at (p - window, p]; 0 means all
+};
+
+/// One row's share of the packed queries.
+struct AttentionRow {
+  int length = 0;                  ///< queries (and new keys) of this row
+  int position = 0;                ///< absolute position of the first of them
+  std::shared_ptr<KvStore> store;  ///< earlier keys and values; null: there are none and none are kept
+};
+
+/// Causal attention over packed, ragged rows. Appends the new keys and values to each row's store
+/// when it is evaluated (exactly once), then attends over what the store holds.
+/// @param q    [tokens, heads, head_dim], k [tokens, kv_heads, head_dim], v [tokens, kv_heads, value_dim];
+///             tokens is the sum of the rows' lengths, rows one after another.
+/// @return     [tokens, heads, value_dim].
+/// @throws ArgumentError when shapes, rows and params disagree.
+mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
+                    const std::vector<AttentionRow>& rows, const AttentionParams& params);
+
+}  // namespace genkit::ops

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <mlx/array.h>
+
+#include <optional>
+#include <string>
+
+#include "genkit/kernels/weight_format.h"
+
+namespace genkit::ops {
+
+namespace mx = mlx::core;
+
+/// How products with quantised weights are computed.
+enum class Arithmetic : uint8_t {
+  kFast,   ///< activations rounded to int8 in groups, integer products, fp32 sums
+  kExact,  ///< fp32 arithmetic over the dequantised weights
+};
+
+/// A weight of a model, in the format its file has: a matrix [out, in], a vector [n], or a stack
+/// of expert matrices [experts, out, in]. Immutable and cheap to copy; `data` may point into a
+/// memory-mapped file, which it keeps mapped.
+struct Weight {
+  std::string name;                    ///< the internal (Hugging Face) name, for messages
+  WeightFormat format = WeightFormat::kF32;
+  mx::Shape shape;                     ///< logical shape, in numbers
+  mx::array data = mx::array(0.0f);    ///< dense: `shape`, typed; blocks: uint8 [..., bytes of a row];
+                                       ///< kAffine: uint32 [..., in * bits / 32]
+  std::optional<mx::array> scales;     ///< kAffine: [..., in / group_size]
+  std::optional<mx::array> biases;     ///< kAffine: the same shape
+  int bits = 0;                        ///< kAffine: 2, 3, 4, 5, 6 or 8
+  int group_size = 0;                  ///< kAffine: 32, 64 or 128
+  Arithmetic arithmetic = Arithmetic::kFast;
+};
+
+/// The numbers of a weight in fp32. @return [shape] float32.
+mx::array dequantize(const Weight& w);
+
+}  // namespace genkit::ops
