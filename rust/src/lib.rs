@@ -1,1 +1,3 @@
-//! C ABI over tokenizers and chat templates.
+//! Tokenizers and chat templates behind a C ABI; `include/genkit_rust.h` states its conventions.
+
+mod ffi;
