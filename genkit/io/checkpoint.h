@@ -42,7 +42,11 @@ class Checkpoint {
   /// Gives the tensor out and notes that it was used. No copy unless its format needs one.
   /// @throws FormatError naming file, tensor, expected and actual shape.
   ops::Weight take(const std::string& name, const mlx::core::Shape& shape);
-  /// The same in fp32, for norms and biases.
+  /// A stack of expert matrices. @param pattern the name of one expert's matrix with "{}" for its
+  /// number: "model.layers.0.mlp.experts.{}.up_proj.weight"; where the file holds them stacked
+  /// already, the tensor is called like that without "{}.". @param shape [experts, out, in].
+  ops::Weight take_experts(const std::string& pattern, const mlx::core::Shape& shape);
+  /// As take(), in fp32, for norms and biases.
   mlx::core::array take_dense(const std::string& name, const mlx::core::Shape& shape);
   TensorReport report() const;
   std::vector<std::string> names() const;

@@ -17,21 +17,26 @@ namespace mx = mlx::core;
 
 /// One row's share of a packed forward pass.
 struct RowSpan {
-  int length = 0;  ///< tokens of this row
-  int slot = -1;   ///< its slot in the cache; -1: no cache, positions start at `position`
+  int length = 0;    ///< tokens of this row
+  int slot = -1;     ///< its slot in the cache; -1: no cache, positions start at `position`
   int position = 0;  ///< absolute position of the first token; with a slot, the cache's length
+  /// Which frequencies longrope and dynamic rope choose. 0: this span is all there is, as in one
+  /// forward pass of transformers, and every token goes by position + length. Otherwise (generation:
+  /// the prompt's length) the token at p goes by max(rope_length, p + 1), so that the choice does not
+  /// depend on how the tokens are cut into passes.
+  int rope_length = 0;
 };
 
 enum class LogitsFor : uint8_t { kLast, kAll, kNone };
 
 /// Tokens of several rows one after another, with no padding between them.
 struct ForwardInput {
-  mx::array tokens = mx::array({0});        ///< [tokens] int32
-  std::optional<mx::array> embeddings;      ///< [tokens, hidden] float32, in place of `tokens`
-  std::vector<RowSpan> rows;                ///< their lengths add up to `tokens`
-  LogitsFor logits = LogitsFor::kLast;      ///< kLast: of each row's last token
+  mx::array tokens = mx::array({0});    ///< [tokens] int32
+  std::optional<mx::array> embeddings;  ///< [tokens, hidden] float32, in place of `tokens`
+  std::vector<RowSpan> rows;            ///< their lengths add up to `tokens`
+  LogitsFor logits = LogitsFor::kLast;  ///< kLast: of each row's last token
   /// Total length (largest position + 1) by which longrope and dynamic rope choose their
-  /// frequencies; nothing: each row's own.
+  /// frequencies for all rows, as transformers does with a batch; nothing: each row's own.
   std::optional<int> rope_length;
 };
 
@@ -53,18 +58,20 @@ class ForwardHook {
 };
 
 struct ForwardOutput {
-  std::optional<mx::array> logits;  ///< [rows or tokens, vocab] float32; nothing for kNone
+  std::optional<mx::array> logits;     ///< [rows or tokens, vocab] float32; nothing for kNone
+  mx::array hidden = mx::array(0.0f);  ///< [tokens, hidden] output of the last block, before the final
+                                       ///< norm: what to evaluate where there are no logits
 };
 
 /// Typed answer to "where are this model's parts": @see Model::components.
 struct Components {
-  const ops::Weight* embedding = nullptr;   ///< [vocab, hidden]
-  const ops::Weight* head = nullptr;        ///< [vocab, hidden]; equals `embedding` when tied
+  const ops::Weight* embedding = nullptr;  ///< [vocab, hidden]
+  const ops::Weight* head = nullptr;       ///< [vocab, hidden]; equals `embedding` when tied
   bool tied = false;
   int num_blocks = 0;
   int hidden_size = 0;
   int vocab_size = 0;
-  const mx::array* final_norm = nullptr;    ///< [hidden]
+  const mx::array* final_norm = nullptr;  ///< [hidden]
 };
 
 /// A decoder-only language model with its weights. Immutable after loading; forward() may be
@@ -87,6 +94,14 @@ class Model {
                                 const std::vector<ForwardHook*>& hooks = {}) const = 0;
 
   virtual Components components() const = 0;
+
+  /// False when a row that holds `cached` positions cannot go on to a total of `total`: its keys were
+  /// rotated with frequencies that the longer row does not use (phi3 past
+  /// original_max_position_embeddings). Its tokens must then be fed again, from position 0, with
+  /// `rope_length` = total; a pass must not cross that border. @see cache_border
+  bool can_extend(int cached, int total) const;
+  /// The total length past which can_extend() turns false; nothing where there is no such border.
+  virtual std::optional<int> cache_border() const { return std::nullopt; }
 
  protected:
   explicit Model(config::ModelConfig config) : config_(std::move(config)) {}
