@@ -15,8 +15,9 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/mlx_genkitConfigVersion.cma
 install(FILES ${CMAKE_BINARY_DIR}/mlx_genkitConfig.cmake ${CMAKE_BINARY_DIR}/mlx_genkitConfigVersion.cmake
   DESTINATION ${mlxgk_cmake_dir})
 
-# The installed programs find MLX's library where it was found when they were linked.
+# The installed programs find MLX's library where it was when they were linked. (CMake's own option for this
+# leaves out folders inside the source tree, and .deps/venv is one.)
 foreach(program ${MLXGK_PROGRAMS})
-  set_target_properties(${program} PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  set_target_properties(${program} PROPERTIES INSTALL_RPATH "${MLX_LIBRARY_DIRS}")
   install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endforeach()
