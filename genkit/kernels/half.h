@@ -46,4 +46,33 @@ inline float e8m0_half_to_float(uint8_t e) {
   return f;
 }
 
+/// Float to IEEE half, to nearest, ties to even; overflow gives infinity, NaN stays NaN.
+inline uint16_t float_to_half(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof bits);
+  const uint16_t sign = uint16_t((bits >> 16) & 0x8000u);
+  bits &= 0x7fffffffu;
+  if (bits > 0x7f800000u) return sign | 0x7e00u;
+  if (bits >= 0x477ff000u) return sign | 0x7c00u;  // rounds past 65504
+  if (bits < 0x38800000u) {
+    // Subnormal halves are multiples of 2^-24: adding 0.5 leaves that multiple in the low bits,
+    // rounded by the addition itself.
+    float magnitude;
+    std::memcpy(&magnitude, &bits, sizeof magnitude);
+    magnitude += 0.5f;
+    std::memcpy(&bits, &magnitude, sizeof bits);
+    return uint16_t(sign | (bits - 0x3f000000u));
+  }
+  const uint32_t odd = (bits >> 13) & 1u;
+  return uint16_t(sign | ((bits + 0xfffu + odd - (112u << 23)) >> 13));
+}
+
+/// Float to bfloat16, to nearest, ties to even; NaN stays NaN.
+inline uint16_t float_to_bfloat(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof bits);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return uint16_t((bits >> 16) | 0x40u);
+  return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
 }  // namespace genkit

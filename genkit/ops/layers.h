@@ -3,6 +3,7 @@
 #include <mlx/array.h>
 
 #include <optional>
+#include <utility>
 
 namespace genkit::ops {
 
@@ -13,6 +14,14 @@ namespace mx = mlx::core;
 /// @source Zhang & Sennrich 2019; transformers 5.23 LlamaRMSNorm, Gemma3RMSNorm.
 mx::array rms_norm(const mx::array& x, const std::optional<mx::array>& weight, float eps,
                    float offset = 0.0f);
+
+/// What stands between two blocks of a model, as one graph node: sum = residual + y, or, where the
+/// model norms what a block returns, residual + rms_norm(y, post_weight); then sum's own norm.
+/// @return {sum, rms_norm(sum, weight)}, bit-identical to the same steps one by one.
+std::pair<mx::array, mx::array> residual_rms_norm(const mx::array& residual, const mx::array& y,
+                                                  const std::optional<mx::array>& post_weight,
+                                                  const std::optional<mx::array>& weight, float eps,
+                                                  float offset = 0.0f);
 
 /// (x - mean) / sqrt(var + eps) * weight + bias over the last axis; sums in fp32.
 mx::array layer_norm(const mx::array& x, const std::optional<mx::array>& weight,

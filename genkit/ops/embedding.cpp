@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+#include <mlx/ops.h>
+
+#include <cstring>
+
+#include "genkit/base/error.h"
+#include "genkit/ops/composed.h"
+#include "genkit/ops/linear.h"
+#include "genkit/ops/weight_view.h"
+
+namespace genkit::ops {
+namespace {
+
+void check_ids(const int32_t* ids, int64_t count, int64_t rows, const std::string& name) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (ids[i] < 0 || ids[i] >= rows)
+      throw ArgumentError(fmt::format("{}: id {} lies outside its {} rows", name, ids[i], rows));
+  }
+}
+
+// Rows of a weight, unpacked. Inputs: ids, then the weight's.
+class Embedding : public CpuPrimitive {
+ public:
+  Embedding(mx::Stream stream, Composed composed, WeightLayout layout, std::string weight)
+      : CpuPrimitive(stream, std::move(composed)), layout_(layout), weight_(std::move(weight)) {}
+  const char* name() const override { return "genkit::Embedding"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    auto& out = outputs[0];
+    allocate(out);
+    const auto ids = row_major(stream(), inputs[0]);
+    const WeightView view = make_view(stream(), layout_, inputs, 1);
+    dispatch(stream(), [view, ids = ids.data<int32_t>(), count = static_cast<int64_t>(ids.size()),
+                        name = weight_, to = out.data<float>()] {
+      check_ids(ids, count, view.layout.out, name);
+      for (int64_t i = 0; i < count; ++i) dequantize_view_row(view, ids[i], to + i * view.layout.in);
+    });
+  }
+
+ private:
+  WeightLayout layout_;
+  std::string weight_;
+};
+
+}  // namespace
+
+namespace composed {
+
+mx::array embedding(const mx::array& ids, const Weight& w) {
+  Weight rows = w;
+  rows.shape[0] = ids.shape(0);
+  rows.data = mx::take(w.data, ids, 0);
+  if (w.scales) rows.scales = mx::take(*w.scales, ids, 0);
+  if (w.biases) rows.biases = mx::take(*w.biases, ids, 0);
+  return composed::dequantize(rows);
+}
+
+}  // namespace composed
+
+mx::array embedding(const mx::array& ids, const Weight& w) {
+  check_weight(w);
+  const std::string name = w.name.empty() ? "weight" : w.name;
+  if (w.shape.size() != 2)
+    throw ArgumentError(fmt::format("{}: expected a matrix, got shape {}", name, to_string(w.shape)));
+  if (ids.ndim() != 1 || ids.dtype() != mx::int32)
+    throw ArgumentError(
+        fmt::format("{}: expected ids [tokens] of dtype int32, got shape {}", name, to_string(ids.shape())));
+  // Ids at hand are checked here, where the exception keeps its type; MLX turns one that is thrown
+  // while evaluating into a plain runtime_error with the same words.
+  if (ids.is_available() && ids.flags().row_contiguous)
+    check_ids(ids.data<int32_t>(), static_cast<int64_t>(ids.size()), w.shape[0], name);
+  if (!on_cpu()) return composed::embedding(ids, w);
+  auto inputs = weight_inputs(w);
+  inputs.insert(inputs.begin(), ids);
+  auto composed = [w](const std::vector<mx::array>& in) {
+    Weight moved = w;
+    moved.data = in[1];
+    return std::vector<mx::array>{composed::embedding(in[0], moved)};
+  };
+  return mx::array({ids.shape(0), w.shape[1]}, mx::float32,
+                   std::make_shared<Embedding>(cpu_stream(), composed, weight_layout(w), name),
+                   std::move(inputs));
+}
+
+}  // namespace genkit::ops

@@ -1,0 +1,111 @@
+#include "genkit/ops/kv_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "genkit/base/error.h"
+#include "genkit/kernels/half.h"
+
+namespace genkit::ops {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+size_t item_size(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+size_t key_bytes(const KvShape& s) {
+  return item_size(s.type) * s.kv_heads * KvPage::kPageTokens * s.head_dim;
+}
+size_t value_bytes(const KvShape& s) {
+  return item_size(s.type) * s.kv_heads * KvPage::kPageTokens * s.value_dim;
+}
+
+void store_numbers(KvType type, const float* from, int count, void* to, size_t offset) {
+  switch (type) {
+    case KvType::kF32:
+      std::memcpy(static_cast<float*>(to) + offset, from, sizeof(float) * count);
+      break;
+    case KvType::kF16:
+      for (int i = 0; i < count; ++i) static_cast<uint16_t*>(to)[offset + i] = float_to_half(from[i]);
+      break;
+    case KvType::kBF16:
+      for (int i = 0; i < count; ++i) static_cast<uint16_t*>(to)[offset + i] = float_to_bfloat(from[i]);
+      break;
+  }
+}
+
+}  // namespace
+
+KvPage::KvPage(const KvShape& shape) : shape_(shape) {
+  // One block, so that a page is one allocation; zeros, so that no lane ever reads a stray NaN.
+  const size_t bytes = key_bytes(shape) + value_bytes(shape);
+  keys_ = ::operator new(bytes, kAlignment);
+  std::memset(keys_, 0, bytes);
+  values_ = static_cast<char*>(keys_) + key_bytes(shape);
+}
+
+KvPage::KvPage(const KvPage& other) : KvPage(other.shape_) {
+  std::memcpy(keys_, other.keys_, key_bytes(shape_) + value_bytes(shape_));
+}
+
+KvPage::~KvPage() { ::operator delete(keys_, kAlignment); }
+
+void KvStore::reserve(int count) {
+  if (count <= 0) return;
+  const int last_page = (length_ + count - 1) / KvPage::kPageTokens;
+  const size_t partial = length_ / KvPage::kPageTokens - first_page_;
+  if (length_ % KvPage::kPageTokens != 0 && pages_[partial].use_count() > 1)
+    pages_[partial] = std::make_shared<KvPage>(*pages_[partial]);
+  while (first_page_ + static_cast<int>(pages_.size()) <= last_page)
+    pages_.push_back(std::make_shared<KvPage>(shape_));
+}
+
+void KvStore::append(const float* keys, const float* values, int count) {
+  reserve(count);
+  for (int i = 0; i < count; ++i, ++length_) {
+    KvPage& page = *pages_[length_ / KvPage::kPageTokens - first_page_];
+    const size_t slot = length_ % KvPage::kPageTokens;
+    for (int h = 0; h < shape_.kv_heads; ++h) {
+      const size_t row = size_t{static_cast<unsigned>(h)} * KvPage::kPageTokens + slot;
+      store_numbers(shape_.type, keys, shape_.head_dim, page.keys(), row * shape_.head_dim);
+      store_numbers(shape_.type, values, shape_.value_dim, page.values(), row * shape_.value_dim);
+      keys += shape_.head_dim;
+      values += shape_.value_dim;
+    }
+  }
+}
+
+void KvStore::truncate(int length) {
+  if (length < 0 || length > length_)
+    throw ArgumentError(
+        fmt::format("cache: cannot be truncated to {} positions, it holds {}", length, length_));
+  if (length == length_) return;
+  // The next query, at `length`, sees keys from length - window + 1 on.
+  const int needed = shape_.window > 0 ? std::max(0, length - shape_.window + 1) : 0;
+  if (first_ > needed && first_ > 0)
+    throw ArgumentError(fmt::format(
+        "cache: cannot go back to position {}: the sliding window of {} has dropped what came before {}",
+        length, shape_.window, first_));
+  length_ = length;
+  const int pages = (length + KvPage::kPageTokens - 1) / KvPage::kPageTokens - first_page_;
+  pages_.resize(std::max(0, pages));
+}
+
+std::shared_ptr<KvStore> KvStore::fork() const { return std::make_shared<KvStore>(*this); }
+
+void KvStore::trim(int slack) {
+  if (shape_.window <= 0) return;
+  const int keep = std::max(0, length_ - shape_.window + 1 - std::max(0, slack));
+  if (keep <= first_) return;
+  const int drop = std::min(keep / KvPage::kPageTokens - first_page_, static_cast<int>(pages_.size()));
+  if (drop <= 0) return;
+  pages_.erase(pages_.begin(), pages_.begin() + drop);
+  first_page_ += drop;
+  first_ = first_page_ * KvPage::kPageTokens;
+}
+
+size_t KvStore::bytes() const { return pages_.size() * (key_bytes(shape_) + value_bytes(shape_)); }
+
+}  // namespace genkit::ops

@@ -1,0 +1,103 @@
+#include "genkit/ops/primitive.h"
+
+#include <mlx/allocator.h>
+#include <mlx/backend/cpu/encoder.h>
+#include <mlx/device.h>
+#include <mlx/stream.h>
+#include <mlx/transforms.h>
+#include <mlx/utils.h>
+
+#include <cstring>
+
+#include "genkit/base/error.h"
+
+namespace genkit::ops {
+namespace {
+
+// Copies `a`, of any strides, into `out` row by row.
+void copy_strided(const mx::array& a, char* out) {
+  const size_t item = a.itemsize();
+  const auto& shape = a.shape();
+  const auto& strides = a.strides();
+  const int dims = static_cast<int>(a.ndim());
+  const int64_t inner = dims ? shape[dims - 1] : 1;
+  const int64_t inner_stride = dims ? strides[dims - 1] : 1;
+  const int64_t outer = inner ? static_cast<int64_t>(a.size()) / inner : 0;
+  std::vector<int64_t> index(dims, 0);
+  const char* base = a.data<char>();
+  for (int64_t row = 0; row < outer; ++row) {
+    int64_t offset = 0;
+    for (int d = 0; d + 1 < dims; ++d) offset += index[d] * strides[d];
+    const char* from = base + offset * static_cast<int64_t>(item);
+    if (inner_stride == 1) {
+      std::memcpy(out, from, inner * item);
+    } else {
+      for (int64_t i = 0; i < inner; ++i)
+        std::memcpy(out + i * item, from + i * inner_stride * static_cast<int64_t>(item), item);
+    }
+    out += inner * item;
+    for (int d = dims - 2; d >= 0 && ++index[d] == shape[d]; --d) index[d] = 0;
+  }
+}
+
+}  // namespace
+
+bool on_cpu() { return mx::default_device() == mx::Device::cpu; }
+
+mx::Stream cpu_stream() { return mx::default_stream(mx::Device::cpu); }
+
+void allocate(mx::array& out) { out.set_data(mx::allocator::malloc(out.nbytes())); }
+
+void dispatch(const mx::Stream& stream, std::function<void()> work) {
+  mx::cpu::get_command_encoder(stream).dispatch(std::move(work));
+}
+
+mx::array row_major(const mx::Stream& stream, const mx::array& a) {
+  if (a.flags().row_contiguous || a.size() == 0) return a;
+  mx::array copy(a.shape(), a.dtype(), nullptr, {});
+  allocate(copy);
+  mx::cpu::get_command_encoder(stream).add_temporary(copy);
+  dispatch(stream,
+           [from = mx::array::unsafe_weak_copy(a), to = copy.data<char>()] { copy_strided(from, to); });
+  return copy;
+}
+
+std::string to_string(const mx::Shape& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+void CpuPrimitive::eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&) {
+  throw ArgumentError(std::string(name()) + ": built for the CPU, evaluated on another device");
+}
+
+std::vector<mx::array> CpuPrimitive::jvp(const std::vector<mx::array>& primals,
+                                         const std::vector<mx::array>& tangents,
+                                         const std::vector<int>& argnums) {
+  if (!composed_) throw ArgumentError(std::string(name()) + ": has no gradient");
+  auto of_some = [&](const std::vector<mx::array>& some) {
+    auto all = primals;
+    for (size_t i = 0; i < argnums.size(); ++i) all[argnums[i]] = some[i];
+    return composed_(all);
+  };
+  std::vector<mx::array> chosen;
+  for (const int i : argnums) chosen.push_back(primals[i]);
+  return mx::jvp(of_some, chosen, tangents).second;
+}
+
+std::vector<mx::array> CpuPrimitive::vjp(const std::vector<mx::array>& primals,
+                                         const std::vector<mx::array>& cotangents,
+                                         const std::vector<int>& argnums, const std::vector<mx::array>&) {
+  if (!composed_) throw ArgumentError(std::string(name()) + ": has no gradient");
+  auto of_some = [&](const std::vector<mx::array>& some) {
+    auto all = primals;
+    for (size_t i = 0; i < argnums.size(); ++i) all[argnums[i]] = some[i];
+    return composed_(all);
+  };
+  std::vector<mx::array> chosen;
+  for (const int i : argnums) chosen.push_back(primals[i]);
+  return mx::vjp(of_some, chosen, cotangents).second;
+}
+
+}  // namespace genkit::ops

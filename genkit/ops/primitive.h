@@ -1,0 +1,56 @@
+#pragma once
+
+#include <mlx/array.h>
+#include <mlx/primitives.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+// Shared by the primitives of this folder; not part of the library's interface.
+
+namespace genkit::ops {
+
+namespace mx = mlx::core;
+
+/// True when operations built now run on the CPU, where the kernels are; elsewhere the composed
+/// form is built instead.
+bool on_cpu();
+
+/// A node whose kernel runs on a CPU stream. Gradients come from `composed`, the same operation
+/// written in MLX's own.
+class CpuPrimitive : public mx::Primitive {
+ public:
+  using Composed = std::function<std::vector<mx::array>(const std::vector<mx::array>&)>;
+
+  CpuPrimitive(mx::Stream stream, Composed composed)
+      : mx::Primitive(stream), composed_(std::move(composed)) {}
+
+  void eval_gpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override;
+  std::vector<mx::array> jvp(const std::vector<mx::array>& primals, const std::vector<mx::array>& tangents,
+                             const std::vector<int>& argnums) override;
+  std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
+                             const std::vector<int>& argnums, const std::vector<mx::array>& outputs) override;
+
+ protected:
+  Composed composed_;
+};
+
+/// The CPU stream that new nodes go to.
+mx::Stream cpu_stream();
+
+/// Memory for an output that a kernel is about to fill.
+void allocate(mx::array& out);
+
+/// Runs `work` on the primitive's stream after everything queued before it. MLX keeps the buffers
+/// of the node's inputs and outputs until then, so the work holds plain pointers to them.
+void dispatch(const mx::Stream& stream, std::function<void()> work);
+
+/// `a` itself when its numbers lie row after row without gaps, otherwise a copy that does,
+/// filled on the stream before anything dispatched later.
+mx::array row_major(const mx::Stream& stream, const mx::array& a);
+
+/// "[2, 3]" for messages.
+std::string to_string(const mx::Shape& shape);
+
+}  // namespace genkit::ops

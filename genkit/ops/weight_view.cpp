@@ -1,0 +1,125 @@
+#include "genkit/ops/weight_view.h"
+
+#include <fmt/format.h>
+
+#include "genkit/base/error.h"
+#include "genkit/kernels/dequantize.h"
+
+namespace genkit::ops {
+namespace {
+
+[[noreturn]] void refuse(const Weight& w, const std::string& what) {
+  throw ArgumentError(fmt::format("{}: {}", w.name.empty() ? "weight" : w.name, what));
+}
+
+mx::Dtype dense_dtype(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF16:
+      return mx::float16;
+    case WeightFormat::kBF16:
+      return mx::bfloat16;
+    default:
+      return mx::float32;
+  }
+}
+
+WeightFormat format_of(mx::Dtype dtype) {
+  if (dtype == mx::float16) return WeightFormat::kF16;
+  if (dtype == mx::bfloat16) return WeightFormat::kBF16;
+  return WeightFormat::kF32;
+}
+
+mx::Shape with_last(mx::Shape shape, int64_t last) {
+  shape.back() = static_cast<int>(last);
+  return shape;
+}
+
+void expect_shape(const Weight& w, const char* part, const mx::array& a, const mx::Shape& shape) {
+  if (a.shape() != shape)
+    refuse(w, fmt::format("expected {} of shape {}, got {}", part, to_string(shape), to_string(a.shape())));
+}
+
+void check_affine(const Weight& w, int64_t in) {
+  const bool bits_known =
+      w.bits == 2 || w.bits == 3 || w.bits == 4 || w.bits == 5 || w.bits == 6 || w.bits == 8;
+  if (!bits_known) refuse(w, fmt::format("bits: expected 2, 3, 4, 5, 6 or 8, got {}", w.bits));
+  if (w.group_size != 32 && w.group_size != 64 && w.group_size != 128)
+    refuse(w, fmt::format("group_size: expected 32, 64 or 128, got {}", w.group_size));
+  if (in % w.group_size != 0)
+    refuse(w, fmt::format("rows of {} numbers are no whole number of groups of {}", in, w.group_size));
+  if (!w.scales || !w.biases) refuse(w, "affine weights need scales and biases");
+  if (w.data.dtype() != mx::uint32) refuse(w, "expected data of dtype uint32");
+  expect_shape(w, "data", w.data, with_last(w.shape, in * w.bits / 32));
+  expect_shape(w, "scales", *w.scales, with_last(w.shape, in / w.group_size));
+  expect_shape(w, "biases", *w.biases, with_last(w.shape, in / w.group_size));
+  if (w.scales->dtype() != w.biases->dtype()) refuse(w, "scales and biases must have one dtype");
+}
+
+}  // namespace
+
+void check_weight(const Weight& w) {
+  if (w.shape.empty()) refuse(w, "a weight needs at least one dimension");
+  const int64_t in = w.shape.back();
+  if (w.format == WeightFormat::kAffine) return check_affine(w, in);
+  if (!is_quantized(w.format)) {
+    if (w.data.dtype() != dense_dtype(w.format))
+      refuse(w, fmt::format("data does not have the dtype of format {}", traits(w.format).name));
+    return expect_shape(w, "data", w.data, w.shape);
+  }
+  const int block = traits(w.format).block_values;
+  if (in % block != 0)
+    refuse(w, fmt::format("rows of {} numbers are no whole number of {} blocks of {}", in,
+                          traits(w.format).name, block));
+  if (w.data.dtype() != mx::uint8) refuse(w, "expected data of dtype uint8");
+  expect_shape(w, "data", w.data, with_last(w.shape, static_cast<int64_t>(row_bytes(w.format, in))));
+}
+
+WeightLayout weight_layout(const Weight& w) {
+  WeightLayout layout;
+  layout.format = w.format;
+  layout.bits = w.bits;
+  layout.group_size = w.group_size;
+  layout.arithmetic = w.arithmetic;
+  layout.in = w.shape.back();
+  layout.out = w.shape.size() > 1 ? w.shape[w.shape.size() - 2] : 1;
+  if (w.format == WeightFormat::kAffine) {
+    layout.row_bytes = static_cast<size_t>(layout.in) * w.bits / 8;
+    layout.scale_format = format_of(w.scales->dtype());
+  } else {
+    layout.row_bytes = row_bytes(w.format, layout.in);
+  }
+  return layout;
+}
+
+std::vector<mx::array> weight_inputs(const Weight& w) {
+  if (w.format == WeightFormat::kAffine) return {w.data, *w.scales, *w.biases};
+  return {w.data};
+}
+
+WeightView make_view(const mx::Stream& stream, const WeightLayout& layout,
+                     const std::vector<mx::array>& inputs, int first) {
+  WeightView view;
+  view.layout = layout;
+  view.data = row_major(stream, inputs[first]).data<uint8_t>();
+  if (layout.format == WeightFormat::kAffine) {
+    view.scales = row_major(stream, inputs[first + 1]).data<uint8_t>();
+    view.biases = row_major(stream, inputs[first + 2]).data<uint8_t>();
+  }
+  return view;
+}
+
+void dequantize_view_row(const WeightView& view, int64_t row, float* out) {
+  const auto& l = view.layout;
+  const uint8_t* data = view.data + static_cast<size_t>(row) * l.row_bytes;
+  if (l.format != WeightFormat::kAffine) return dequantize_row(l.format, data, l.in, out);
+  const size_t offset = static_cast<size_t>(row) * (l.in / l.group_size) * traits(l.scale_format).block_bytes;
+  dequantize_affine_row({.words = data,
+                         .scales = view.scales + offset,
+                         .biases = view.biases + offset,
+                         .scale_format = l.scale_format,
+                         .bits = l.bits,
+                         .group_size = l.group_size},
+                        l.in, out);
+}
+
+}  // namespace genkit::ops
