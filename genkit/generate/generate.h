@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,20 +24,27 @@ struct TokenLogprob {
 /// What a caller sees as soon as it is final.
 struct StreamEvent {
   size_t row = 0;
-  int32_t token = -1;
-  std::string text;      ///< newly certain text; may be empty, never half a character
+  int32_t token = -1;  ///< -1: none, this event only ends the row
+  std::string text;    ///< newly certain text; may be empty, never half a character
   bool finished = false;
 };
 
 /// One prompt of a batch.
 struct Prompt {
   std::vector<int32_t> ids;
-  std::optional<GenerationConfig> config;  ///< this row's own options, over the request's
+  std::optional<GenerationConfig> config = {};  ///< this row's own options, over the request's
+  /// One 0 or 1 an id, where 0 is padding. Empty: as transformers infers it, all ones unless the pad
+  /// id occurs in the prompt and is no EOS id.
+  std::vector<int32_t> attention_mask = {};
+  /// What stands for the row in the sampling key (seed, row, step); nothing: its place in the batch.
+  std::optional<uint64_t> row_key = {};
 };
 
 struct GenerationRequest {
   std::vector<Prompt> prompts;
   GenerationConfig config;
+  /// The model's own defaults: GenerationConfig::from_model(checkpoint.generation_config()).
+  GenerationConfig model_defaults;
   std::vector<models::ForwardHook*> hooks;
   /// Called on the generating thread, between steps. Returning false cancels that row.
   std::function<bool(const StreamEvent&)> on_token;
@@ -44,7 +52,11 @@ struct GenerationRequest {
   std::function<void(size_t, size_t)> on_prefill;
   /// Set from any thread to end all rows with what they have.
   const std::atomic<bool>* cancel = nullptr;
-  int prefill_chunk = 512;  ///< tokens of one forward pass over the prompts
+  int prefill_chunk = 512;          ///< tokens of one forward pass over the prompts
+  bool skip_special_tokens = true;  ///< in texts
+  /// Rows that a stop string has ended go on until every row has ended, into GeneratedRow::overrun,
+  /// as transformers goes on where no EOS id is set. For comparing sequences with it.
+  bool overrun = false;
 };
 
 struct Timings {
@@ -53,13 +65,17 @@ struct Timings {
 };
 
 struct GeneratedRow {
-  std::vector<int32_t> prompt_ids;
-  std::vector<int32_t> ids;                           ///< new tokens, EOS included
-  std::string text;                                   ///< decoded, trimmed at a stop string
+  std::vector<int32_t> prompt_ids;  ///< as given, padding included
+  std::vector<int32_t> ids;         ///< new tokens, EOS included
+  std::string text;                 ///< decoded, without EOS, trimmed at a stop string
   FinishReason finish_reason = FinishReason::kLength;
-  std::string stop_string;                            ///< the one that matched
-  std::vector<float> logprobs;                        ///< one a new token, where asked for
-  std::vector<std::vector<TokenLogprob>> top_logprobs;
+  std::string stop_string;                              ///< the one that matched
+  std::vector<float> logprobs;                          ///< one a new token, where top_logprobs is set
+  std::vector<std::vector<TokenLogprob>> top_logprobs;  ///< best first
+  std::vector<std::vector<float>> scores;               ///< [new tokens][vocab], where output_scores is set
+  std::vector<std::vector<float>> logits;               ///< [new tokens][vocab], where output_logits is set
+  std::vector<int32_t> overrun;                         ///< @see GenerationRequest::overrun
+  uint64_t seed = 0;                                    ///< that was used; gives the same tokens again
 };
 
 struct GenerationResult {
@@ -70,8 +86,16 @@ struct GenerationResult {
 /// Continues the prompts. Rows are independent: what one of them gets does not depend on the
 /// others, on chunking, or on threads.
 /// @param tokenizer needed for stop_strings and text; may be null.
-/// @throws ArgumentError naming the option and the mode for what cannot be honoured.
+/// @throws ArgumentError naming the option and the mode for what cannot be honoured, and the prompt
+///         that is empty, too long for the model's context, or holds an id outside the vocabulary.
 GenerationResult generate(const models::Model& model, const text::Tokenizer* tokenizer,
                           const GenerationRequest& request);
+
+/// Prompts and new tokens as transformers returns them: equally long rows, filled on the right with
+/// the pad id, or the first EOS id where there is no pad id (-1 where there is neither). Needs
+/// prompts of one length, padding included.
+/// @throws ArgumentError when they are not.
+std::vector<std::vector<int32_t>> padded_sequences(const GenerationResult& result,
+                                                   const EffectiveConfig& config);
 
 }  // namespace genkit::generate

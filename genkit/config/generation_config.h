@@ -1,0 +1,143 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace genkit::config {
+
+/// One entry of `sequence_bias`: added to the score of the last id after the others.
+struct SequenceBias {
+  std::vector<int32_t> ids;
+  double bias = 0;
+  bool operator==(const SequenceBias&) const = default;
+};
+
+/// `exponential_decay_length_penalty`: (start, factor).
+struct LengthDecay {
+  int start = 0;      ///< new tokens before it begins
+  double factor = 1;  ///< > 0
+  bool operator==(const LengthDecay&) const = default;
+};
+
+/// Options of a generation, under transformers' names. A field left empty takes the next layer's
+/// value: a row's own, the request's, the model's generation_config.json, the library's default.
+/// Every option has a row in the field table (generation_fields.cpp), which parsing, printing,
+/// help and validation read; numbers are doubles because transformers compares in Python's.
+struct GenerationConfig {
+  // Length and ends.
+  std::optional<int> max_new_tokens;
+  std::optional<int> max_length;
+  std::optional<int> min_length;
+  std::optional<int> min_new_tokens;
+  std::optional<double> max_time;  ///< seconds
+  std::optional<std::vector<int32_t>> eos_token_id;
+  std::optional<int32_t> pad_token_id;  ///< -1: none
+  std::optional<int32_t> bos_token_id;  ///< -1: none
+  std::optional<std::vector<std::string>> stop_strings;
+  std::optional<int32_t> forced_bos_token_id;
+  std::optional<std::vector<int32_t>> forced_eos_token_id;
+  std::optional<LengthDecay> exponential_decay_length_penalty;
+
+  // How tokens are chosen.
+  std::optional<bool> do_sample;
+  std::optional<uint64_t> seed;
+  std::optional<double> temperature;
+  std::optional<double> top_h;
+  std::optional<int> top_k;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> typical_p;
+  std::optional<double> epsilon_cutoff;
+  std::optional<double> eta_cutoff;
+
+  // Processors of every mode.
+  std::optional<std::vector<SequenceBias>> sequence_bias;
+  std::optional<double> encoder_repetition_penalty;
+  std::optional<double> repetition_penalty;
+  std::optional<int> no_repeat_ngram_size;
+  std::optional<int> encoder_no_repeat_ngram_size;
+  std::optional<std::vector<std::vector<int32_t>>> bad_words_ids;
+  std::optional<bool> remove_invalid_values;
+  std::optional<std::vector<int32_t>> suppress_tokens;
+  std::optional<std::vector<int32_t>> begin_suppress_tokens;
+  std::optional<bool> renormalize_logits;
+
+  // What is returned beside the tokens.
+  std::optional<int> top_logprobs;
+  std::optional<bool> output_scores;
+  std::optional<bool> output_logits;
+
+  /// Options that transformers has and no mode here honours yet, as they were given: kept so that
+  /// resolve() can refuse the ones that are not neutral, naming where they came from.
+  std::map<std::string, nlohmann::json> unsupported;
+  /// Keys of a model's file that transformers does not know either; reported by explain().
+  std::vector<std::string> unknown;
+
+  /// A caller's options: `--generation-config FILE`, a goldens case, a request's body.
+  /// @throws ArgumentError "NAME: KEY: ..." for an unknown key, suggesting the nearest one, for a
+  ///         wrong type and for a value out of range.
+  static GenerationConfig from_caller(const nlohmann::json& json, const std::string& name);
+  /// A model's generation_config.json, or null where there is none. Keys that nobody knows are
+  /// kept in `unknown`: transformers ignores them, and models carry many.
+  /// @throws FormatError naming file and field.
+  static GenerationConfig from_model(const nlohmann::json& json,
+                                     const std::string& file = "generation_config.json");
+
+  /// The fields that are set, under their first names.
+  nlohmann::json to_json() const;
+  /// @throws ArgumentError "top_p: expected a number in (0, 1], got 1.7" for a value out of range.
+  void validate() const;
+  /// Sets one option from text, as a command line has it: "0.7", "true", "1,2,3" or JSON.
+  /// @param name any of its names. @throws ArgumentError naming the option.
+  void set(std::string_view name, const std::string& text);
+};
+
+/// What decides the next token.
+enum class GenerationMode : uint8_t { kGreedy = 1, kSampling = 2 };
+const char* to_string(GenerationMode mode);
+
+/// One row of the field table, for help texts, documentation and bindings.
+struct FieldInfo {
+  std::string_view name;
+  std::span<const std::string_view> aliases;
+  std::string type;           ///< "integer", "number", "boolean", "list of integers", ...
+  std::string range;          ///< "a number in (0, 1]"; empty where every value is allowed
+  std::string default_value;  ///< JSON; "null" where there is none
+  std::string help;
+  uint8_t modes;  ///< GenerationMode bits that it acts in
+};
+const std::vector<FieldInfo>& generation_fields();
+
+enum class Origin : uint8_t { kDefault, kModel, kRequest, kRow, kImplied };
+const char* to_string(Origin origin);
+
+/// A row's options with every default filled in, and where each came from.
+struct EffectiveConfig {
+  GenerationConfig values;
+  GenerationMode mode = GenerationMode::kGreedy;
+  std::map<std::string, Origin, std::less<>> origins;  ///< of the fields that are set
+  std::vector<std::string> notes;                      ///< what the model's file asks for to no effect
+
+  /// "temperature = 0.7 (request)" and so on, one line a field, then the notes.
+  std::string explain() const;
+};
+
+/// Merges row <- request <- model <- defaults and checks the result against the mode it selects.
+///
+/// do_sample decides the mode. Where the caller says nothing about it, an option of the caller
+/// that only sampling honours (temperature 0.7) selects sampling, and temperature 0 greedy.
+/// What the caller sets and the mode cannot honour is an error. What the model's file sets and only
+/// the other mode honours does not apply and becomes a note; what no mode honours is an error that
+/// says how to run the model without it.
+/// @throws ArgumentError naming the option and the mode.
+EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& request,
+                        const GenerationConfig* row = nullptr);
+
+}  // namespace genkit::config

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <variant>
+
+#include "genkit/base/field_table.h"
+#include "genkit/config/generation_config.h"
+
+namespace genkit::config {
+
+template <class T>
+using Member = std::optional<T> GenerationConfig::*;
+
+using AnyMember =
+    std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>, Member<std::vector<int32_t>>,
+                 Member<std::vector<std::string>>, Member<std::vector<std::vector<int32_t>>>,
+                 Member<std::vector<SequenceBias>>, Member<LengthDecay>>;
+
+/// A row of the table.
+struct FieldRow {
+  std::string_view name;
+  std::array<std::string_view, 3> aliases;
+  AnyMember member;
+  uint8_t modes;              ///< GenerationMode bits
+  Range range;                ///< of the number, or of every number in the list
+  std::string_view fallback;  ///< default, as JSON; "null": stays unset
+  std::string_view neutral;   ///< the value that changes nothing, as JSON; "": there is none
+  std::string_view help;
+};
+std::span<const FieldRow> field_rows();
+
+/// An option of transformers that no mode here honours.
+struct UnsupportedRow {
+  std::string_view name;
+  std::string_view neutral;  ///< JSON list of the values that ask for nothing; null is always one
+  std::string_view help;
+};
+std::span<const UnsupportedRow> unsupported_rows();
+
+/// Keys of generation_config.json that say how transformers runs or where the file came from, and
+/// cannot change a token.
+std::span<const std::string_view> bookkeeping_keys();
+
+/// The row with that name or alias, or null.
+const FieldRow* find_field(std::string_view name);
+const UnsupportedRow* find_unsupported(std::string_view name);
+/// Every name and alias, for suggestions.
+std::span<const std::string_view> all_field_names();
+
+// Field types that only this table has.
+void read_field(const JsonView& view, SequenceBias& out);
+void read_field(const JsonView& view, LengthDecay& out);
+void to_json(nlohmann::json& json, const SequenceBias& value);
+void to_json(nlohmann::json& json, const LengthDecay& value);
+
+}  // namespace genkit::config

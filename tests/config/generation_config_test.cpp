@@ -1,0 +1,181 @@
+#include "genkit/config/generation_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "genkit/base/error.h"
+
+namespace genkit::config {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+template <class Action>
+std::string error_of(Action action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "(no exception)";
+}
+
+std::string caller_error(const std::string& text) {
+  return error_of([&] { GenerationConfig::from_caller(json::parse(text), "--generation-config"); });
+}
+
+GenerationConfig caller(const std::string& text) {
+  return GenerationConfig::from_caller(json::parse(text), "");
+}
+GenerationConfig model(const std::string& text) { return GenerationConfig::from_model(json::parse(text)); }
+
+TEST(GenerationConfig, ReadsEveryFieldTypeAndAlias) {
+  const GenerationConfig config =
+      caller(R"({"max_tokens": 7, "temp": 0.5, "eos_token_id": 2, "seed": 18446744073709551615,
+      "stop_sequences": "END", "sequence_bias": [[[1, 2], -1.5]], "bad_words_ids": [[3], [4, 5]],
+      "exponential_decay_length_penalty": [5, 1.1], "suppress_tokens": [9], "top_p": null})");
+  EXPECT_EQ(config.max_new_tokens, 7);
+  EXPECT_EQ(config.temperature, 0.5);
+  EXPECT_EQ(config.eos_token_id, std::vector<int32_t>{2});
+  EXPECT_EQ(config.seed, UINT64_MAX);
+  EXPECT_EQ(config.stop_strings, std::vector<std::string>{"END"});
+  EXPECT_EQ(config.sequence_bias, (std::vector<SequenceBias>{{{1, 2}, -1.5}}));
+  EXPECT_EQ(config.bad_words_ids, (std::vector<std::vector<int32_t>>{{3}, {4, 5}}));
+  EXPECT_EQ(config.exponential_decay_length_penalty, (LengthDecay{5, 1.1}));
+  EXPECT_FALSE(config.top_p.has_value());
+}
+
+TEST(GenerationConfig, PrintsWhatItReads) {
+  const std::string text =
+      R"({"eos_token_id":[2,3],"max_new_tokens":7,"sequence_bias":[[[1,2],-1.5]],"temperature":0.5})";
+  EXPECT_EQ(caller(text).to_json().dump(), text);
+}
+
+TEST(GenerationConfig, NamesTheFieldOfABadValue) {
+  EXPECT_EQ(caller_error(R"({"top_p": 1.7})"),
+            "--generation-config: top_p: expected a number in (0, 1], got 1.7");
+  EXPECT_EQ(caller_error(R"({"max_new_tokens": 0})"),
+            "--generation-config: max_new_tokens: expected an integer in [1, 2147483647], got 0");
+  EXPECT_EQ(caller_error(R"({"temperature": "hot"})"),
+            "--generation-config: temperature: expected a number, got a string");
+  EXPECT_EQ(caller_error(R"({"top_k": 2.5})"), "--generation-config: top_k: expected an integer, got 2.5");
+  EXPECT_EQ(caller_error(R"({"bad_words_ids": [[1, -1]]})"),
+            "--generation-config: bad_words_ids: expected an integer in [0, 2147483647], got -1");
+  EXPECT_EQ(caller_error(R"({"sequence_bias": [[1, 2]]})"),
+            "--generation-config: sequence_bias[0][0]: expected a list, got 1");
+  EXPECT_EQ(error_of([] {
+              GenerationConfig c;
+              c.top_p = 1.7;
+              c.validate();
+            }),
+            "top_p: expected a number in (0, 1], got 1.7");
+  EXPECT_EQ(error_of([] {
+              GenerationConfig c;
+              c.stop_strings = {{""}};
+              c.validate();
+            }),
+            "stop_strings: an empty string would end every row at once");
+}
+
+TEST(GenerationConfig, SuggestsTheNearestOption) {
+  EXPECT_EQ(caller_error(R"({"temprature": 1})"),
+            "--generation-config: temprature: unknown option; did you mean `temperature`?");
+  EXPECT_EQ(caller_error(R"({"max_tokens": 1, "max_new_tokens": 2})"),
+            "--generation-config: max_tokens: means the same option as `max_new_tokens`, which is given too");
+}
+
+TEST(GenerationConfig, AModelsFileMayHoldBookkeepingAndUnknownKeys) {
+  const GenerationConfig config =
+      model(R"({"_from_model_config": true, "transformers_version": "5", "eos_token_id": [1, 106],
+      "pad_token_id": -1, "chat_format": "chatml", "cache_implementation": "hybrid"})");
+  EXPECT_EQ(config.unknown, std::vector<std::string>{"chat_format"});
+  EXPECT_THAT(resolve(config, {}).explain(), HasSubstr("chat_format (model) is no option that is known"));
+  EXPECT_EQ(error_of([] { model(R"({"top_p": true})"); }),
+            "generation_config.json: top_p: expected a number, got true");
+}
+
+TEST(GenerationConfig, SetsOptionsFromText) {
+  GenerationConfig config;
+  config.set("temp", "0.7");
+  config.set("eos_token_ids", "1,2");
+  config.set("stop", "a,b");
+  config.set("do_sample", "true");
+  EXPECT_EQ(config.temperature, 0.7);
+  EXPECT_EQ(config.eos_token_id, (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(config.stop_strings, std::vector<std::string>{"a,b"});
+  EXPECT_EQ(config.do_sample, true);
+  config.set("stop", R"(["x", "y"])");
+  EXPECT_EQ(config.stop_strings, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(error_of([&] { config.set("top_k", "many"); }), "top_k: expected an integer, got a string");
+  EXPECT_EQ(error_of([&] { config.set("top_hh", "1"); }), "top_hh: unknown option; did you mean `top_h`?");
+}
+
+TEST(Resolve, EachLayerOverridesTheNextAndKeepsItsOrigin) {
+  const GenerationConfig row = caller(R"({"top_p": 0.5})");
+  const EffectiveConfig out =
+      resolve(model(R"({"do_sample": true, "top_p": 0.7, "top_k": 64, "temperature": 0.6})"),
+              caller(R"({"top_p": 0.6, "temperature": 0.9})"), &row);
+  EXPECT_EQ(out.mode, GenerationMode::kSampling);
+  EXPECT_EQ(*out.values.top_p, 0.5);
+  EXPECT_EQ(*out.values.temperature, 0.9);
+  EXPECT_EQ(*out.values.top_k, 64);
+  EXPECT_EQ(*out.values.repetition_penalty, 1.0);
+  EXPECT_THAT(out.explain(), HasSubstr("top_p = 0.5 (row)\n"));
+  EXPECT_THAT(out.explain(), HasSubstr("temperature = 0.9 (request)\n"));
+  EXPECT_THAT(out.explain(), HasSubstr("top_k = 64 (model)\n"));
+  EXPECT_THAT(out.explain(), HasSubstr("typical_p = 1.0 (default)\n"));
+}
+
+TEST(Resolve, SamplingAloneSwitchesTopKOn) {
+  EXPECT_EQ(*resolve({}, caller(R"({"do_sample": true})")).values.top_k, 50);
+  EXPECT_FALSE(resolve({}, {}).values.top_k.has_value());
+}
+
+TEST(Resolve, TheCallersOptionsChooseTheModeWhereDoSampleIsNotSaid) {
+  EXPECT_EQ(resolve({}, {}).mode, GenerationMode::kGreedy);
+  EXPECT_EQ(resolve({}, caller(R"({"temperature": 0.7})")).mode, GenerationMode::kSampling);
+  EXPECT_EQ(resolve({}, caller(R"({"temperature": 1.0, "top_p": 1.0})")).mode, GenerationMode::kGreedy);
+  EXPECT_EQ(resolve(model(R"({"do_sample": true})"), caller(R"({"temperature": 0})")).mode,
+            GenerationMode::kGreedy);
+  EXPECT_THAT(resolve({}, caller(R"({"top_p": 0.9})")).explain(), HasSubstr("do_sample = true (implied)"));
+}
+
+TEST(Resolve, RefusesWhatTheModeCannotHonour) {
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"do_sample": false, "top_p": 0.9})")); }),
+            "top_p: 0.9 has no effect in greedy decoding; set do_sample to true");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_beams": 4})")); }),
+            "num_beams: 4 asks for beam search, which greedy decoding does not do");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"do_sample": true, "temperature": 0})")); }),
+            "temperature: sampling needs a number above 0, got 0; for greedy decoding leave do_sample out");
+  EXPECT_NO_THROW(resolve({}, caller(R"({"num_beams": 1, "use_cache": true, "guidance_scale": 1.0})")));
+}
+
+TEST(Resolve, AModelsSamplingDefaultsDoNotForbidGreedyDecoding) {
+  const EffectiveConfig out =
+      resolve(model(R"({"do_sample": true, "top_p": 0.7})"), caller(R"({"do_sample": false})"));
+  EXPECT_EQ(out.mode, GenerationMode::kGreedy);
+  EXPECT_FALSE(out.values.top_p.has_value());
+  EXPECT_EQ(out.notes, std::vector<std::string>{"top_p = 0.7 (model) does not apply to greedy decoding"});
+}
+
+TEST(Resolve, WhatNoModeHonoursInAModelsFileIsAnErrorThatSaysTheWayOut) {
+  EXPECT_EQ(error_of([] { resolve(model(R"({"num_beams": 4})"), {}); }),
+            "num_beams: 4 asks for beam search, which greedy decoding does not do; the model's "
+            "generation_config.json says so, set it to 1 to run without");
+  EXPECT_NO_THROW(resolve(model(R"({"num_beams": 4})"), caller(R"({"num_beams": 1})")));
+}
+
+TEST(FieldTable, NamesAndAliasesAreUniqueAndDefaultsAreInRange) {
+  std::set<std::string_view> names;
+  for (const FieldInfo& field : generation_fields()) {
+    EXPECT_TRUE(names.insert(field.name).second) << field.name;
+    for (const std::string_view alias : field.aliases) EXPECT_TRUE(names.insert(alias).second) << alias;
+    EXPECT_FALSE(field.help.empty()) << field.name;
+    EXPECT_NE(field.modes, 0) << field.name;
+  }
+  EXPECT_NO_THROW(resolve({}, {}));
+}
+
+}  // namespace
+}  // namespace genkit::config
