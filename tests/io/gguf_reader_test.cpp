@@ -242,7 +242,7 @@ TEST_F(GgufReader, SurvivesFlippedBits) {
   const std::string good = sample().bytes();
   std::mt19937 random(1);
   int refused = 0;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 1000; ++round) {
     std::string bytes = good;
     for (int flips = 1 + int(random() % 4); flips > 0; --flips) {
       bytes[random() % bytes.size()] ^= char(1 << (random() % 8));
@@ -260,7 +260,7 @@ TEST_F(GgufReader, SurvivesFlippedBits) {
       ++refused;
     }
   }
-  EXPECT_GT(refused, 500);
+  EXPECT_GT(refused, 200);
 }
 
 }  // namespace
