@@ -57,13 +57,14 @@ demo: build weights
 
 test: configure weights
 	@cmake --build $(BUILD) $(ninja_jobs)
-	@ctest --test-dir $(BUILD) --output-on-failure $(ctest_jobs)
+	@tools/run_tests.sh $(BUILD) $(ctest_jobs)
 
 SANITIZE ?= asan
 test-sanitize: dependencies weights
+	@tools/bootstrap.sh --groups build,test,bench,lint system
 	@[ -f build-$(SANITIZE)/build.ninja ] || cmake --preset $(SANITIZE) $(CMAKE_ARGS)
 	@cmake --build build-$(SANITIZE) $(ninja_jobs) --target unit_tests
-	@ctest --test-dir build-$(SANITIZE) --output-on-failure $(ctest_jobs) --label-regex unit
+	@tools/run_tests.sh build-$(SANITIZE) $(ctest_jobs) --label-regex unit
 
 FUZZ_SECONDS ?= 20
 fuzz: dependencies
