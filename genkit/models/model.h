@@ -53,6 +53,7 @@ class ForwardHook {
  public:
   virtual ~ForwardHook() = default;
   /// Asked before anything is built, so that unused places cost nothing.
+  /// @param layer the block for kBlock, -1 at the other places.
   virtual bool wants(Site site, int layer) const = 0;
   virtual mx::array apply(Site site, int layer, const mx::array& x, const ForwardInput& input) = 0;
 };

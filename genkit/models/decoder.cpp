@@ -1,0 +1,257 @@
+#include "genkit/models/decoder.h"
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+
+#include <cmath>
+#include <set>
+
+#include "genkit/base/error.h"
+#include "genkit/ops/layers.h"
+
+namespace genkit::models {
+namespace {
+
+std::string shape_text(const mx::Shape& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
+  return out + "]";
+}
+
+/// Lets every hook that wants a place see it, in order.
+mx::array visit(const std::vector<ForwardHook*>& hooks, Site site, int layer, mx::array x,
+                const ForwardInput& input) {
+  for (ForwardHook* hook : hooks) {
+    if (!hook->wants(site, layer)) continue;
+    mx::array y = hook->apply(site, layer, x, input);
+    if (y.shape() != x.shape()) {
+      throw ArgumentError(
+          fmt::format("hook: returned {} for {}", shape_text(y.shape()), shape_text(x.shape())));
+    }
+    x = std::move(y);
+  }
+  return x;
+}
+
+bool any_wants(const std::vector<ForwardHook*>& hooks, Site site) {
+  for (const ForwardHook* hook : hooks) {
+    if (hook->wants(site, -1)) return true;
+  }
+  return false;
+}
+
+/// The last token of each row.
+mx::array last_tokens(const mx::array& x, const std::vector<RowSpan>& rows) {
+  if (rows.size() == 1) return mx::slice(x, {x.shape(0) - 1, 0}, {x.shape(0), x.shape(1)});
+  std::vector<int32_t> last;
+  int end = 0;
+  for (const RowSpan& row : rows) last.push_back((end += row.length) - 1);
+  if (last.size() == static_cast<size_t>(x.shape(0))) return x;
+  return mx::take(x, mx::array(last.begin(), mx::Shape{static_cast<int>(last.size())}, mx::int32), 0);
+}
+
+const nn::Attention& attention_of(const nn::Block& block) {
+  return std::visit([](const auto& b) -> const nn::Attention& { return b.attention; }, block);
+}
+
+}  // namespace
+
+Decoder::Decoder(config::ModelConfig config, Stem stem, std::vector<nn::Block> blocks,
+                 std::optional<int> cache_border)
+    : Model(std::move(config)),
+      stem_(std::move(stem)),
+      blocks_(std::move(blocks)),
+      cache_border_(cache_border) {}
+
+std::vector<ops::KvShape> Decoder::cache_layers() const {
+  std::vector<ops::KvShape> layers;
+  for (const nn::Block& block : blocks_) {
+    const ops::AttentionParams& p = attention_of(block).params;
+    layers.push_back({p.kv_heads, p.head_dim, p.value_dim, p.window, ops::KvType::kF32});
+  }
+  return layers;
+}
+
+std::vector<RowSpan> Decoder::check(const ForwardInput& input, cache::KvCache* cache) const {
+  const mx::array& given = input.embeddings ? *input.embeddings : input.tokens;
+  const bool fits = input.embeddings ? given.ndim() == 2 && given.shape(1) == config_.hidden_size
+                                     : given.ndim() == 1 && mx::issubdtype(given.dtype(), mx::integer);
+  if (!fits) {
+    throw ArgumentError(input.embeddings
+                            ? fmt::format("embeddings: expected [tokens, {}], got {}", config_.hidden_size,
+                                          shape_text(given.shape()))
+                            : fmt::format("tokens: expected whole numbers [tokens], got shape {}",
+                                          shape_text(given.shape())));
+  }
+  if (input.rows.empty()) throw ArgumentError("rows: expected at least one");
+  std::vector<RowSpan> rows = input.rows;
+  std::set<int> slots;
+  int64_t sum = 0;
+  for (RowSpan& row : rows) {
+    if (row.length < 1)
+      throw ArgumentError(fmt::format("rows: expected a length above 0, got {}", row.length));
+    sum += row.length;
+    if (row.slot >= 0) {
+      if (!cache) throw ArgumentError(fmt::format("rows: slot {} without a cache", row.slot));
+      if (!slots.insert(row.slot).second) throw ArgumentError(fmt::format("rows: slot {} twice", row.slot));
+      row.position = cache->length(row.slot);
+    }
+    if (row.position < 0) throw ArgumentError(fmt::format("rows: position {} is negative", row.position));
+    const int64_t end = int64_t{row.position} + row.length;
+    const int64_t limit = stem_.positions ? config_.max_position_embeddings : (1 << 30);
+    if (end > limit) {
+      throw ArgumentError(
+          fmt::format("rows: a row of {} tokens is longer than the model's {} positions", end, limit));
+    }
+  }
+  if (sum != given.shape(0)) {
+    throw ArgumentError(
+        fmt::format("rows: lengths add up to {}, but there are {} tokens", sum, given.shape(0)));
+  }
+  if (cache && cache->num_layers() != static_cast<int>(blocks_.size())) {
+    throw ArgumentError(
+        fmt::format("cache: made for {} layers, this model has {}", cache->num_layers(), blocks_.size()));
+  }
+  return rows;
+}
+
+nn::AttentionContext Decoder::context(const ForwardInput& input, const std::vector<RowSpan>& rows,
+                                      cache::KvCache* cache) const {
+  nn::AttentionContext context;
+  std::vector<int32_t> ids;
+  for (const RowSpan& row : rows) {
+    for (int i = 0; i < row.length; ++i) ids.push_back(row.position + i);
+    context.positions.spans.push_back({row.length, row.position, row.rope_length});
+    if (row.slot >= 0) cache->trim(row.slot);
+  }
+  context.positions.ids = mx::array(ids.begin(), mx::Shape{static_cast<int>(ids.size())}, mx::int32);
+  context.positions.batch_length = input.rope_length;
+  context.rows.resize(blocks_.size());
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    for (const RowSpan& row : rows) {
+      auto store = row.slot >= 0 ? cache->store(row.slot, static_cast<int>(layer)) : nullptr;
+      context.rows[layer].push_back({row.length, row.position, std::move(store)});
+    }
+  }
+  return context;
+}
+
+mx::array Decoder::embed(const ForwardInput& input, const mx::array& positions) const {
+  mx::array x = input.embeddings ? mx::astype(*input.embeddings, mx::float32)
+                                 : ops::embedding(mx::astype(input.tokens, mx::int32), stem_.embedding);
+  if (stem_.embedding_multiplier != 1.0f) x = mx::multiply(x, mx::array(stem_.embedding_multiplier));
+  if (stem_.positions) x = mx::add(x, ops::embedding(positions, *stem_.positions));
+  return x;
+}
+
+mx::array Decoder::logits(const mx::array& normed) const {
+  mx::array y = stem_.head ? (*stem_.head)(normed) : ops::linear(normed, stem_.embedding);
+  y = mx::astype(y, mx::float32);
+  if (stem_.logits_multiplier != 1.0f) y = mx::multiply(y, mx::array(stem_.logits_multiplier));
+  if (stem_.logits_softcap > 0.0f) y = ops::softcap(y, stem_.logits_softcap);
+  return y;
+}
+
+ForwardOutput Decoder::forward(const ForwardInput& input, cache::KvCache* cache,
+                               const std::vector<ForwardHook*>& hooks) const {
+  const std::vector<RowSpan> rows = check(input, cache);
+  const nn::AttentionContext context = this->context(input, rows, cache);
+  mx::array x = visit(hooks, Site::kEmbedding, -1, embed(input, context.positions.ids), input);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    x = visit(hooks, Site::kBlock, static_cast<int>(layer), nn::run(blocks_[layer], x, context), input);
+  }
+  ForwardOutput out;
+  out.hidden = x;
+  // Norm and head act on every token by itself: those that nobody asked for are left out early.
+  const bool all_final = any_wants(hooks, Site::kFinal);
+  if (input.logits == LogitsFor::kLast && !all_final) x = last_tokens(x, rows);
+  if (input.logits == LogitsFor::kNone && !all_final) return out;
+  x = visit(hooks, Site::kFinal, -1, stem_.final_norm(x), input);
+  if (input.logits == LogitsFor::kNone) return out;
+  if (input.logits == LogitsFor::kLast && all_final) x = last_tokens(x, rows);
+  out.logits = visit(hooks, Site::kLogits, -1, logits(x), input);
+  return out;
+}
+
+Components Decoder::components() const {
+  Components c;
+  c.embedding = &stem_.embedding;
+  c.head = stem_.head ? &stem_.head->weight : &stem_.embedding;
+  c.tied = !stem_.head;
+  c.num_blocks = static_cast<int>(blocks_.size());
+  c.hidden_size = config_.hidden_size;
+  c.vocab_size = config_.vocab_size;
+  c.final_norm = stem_.final_norm.weight ? &*stem_.final_norm.weight : nullptr;
+  return c;
+}
+
+ops::AttentionParams attention_params(const config::ModelConfig& c, int layer) {
+  ops::AttentionParams p;
+  p.heads = c.num_attention_heads;
+  p.kv_heads = c.num_key_value_heads;
+  p.head_dim = c.head_dim;
+  p.value_dim = c.head_dim;
+  p.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.head_dim)));
+  p.window = c.layer_kinds[layer] == config::LayerKind::kSliding ? c.sliding_window : 0;
+  return p;
+}
+
+nn::Attention separate_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                                 std::shared_ptr<const nn::Rope> rope, bool qkv_bias, bool out_bias) {
+  const int q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  nn::Attention a;
+  a.layer = layer;
+  a.params = attention_params(c, layer);
+  a.qkv = {w.linear("q_proj", q, c.hidden_size, qkv_bias), w.linear("k_proj", kv, c.hidden_size, qkv_bias),
+           w.linear("v_proj", kv, c.hidden_size, qkv_bias)};
+  a.out = w.linear("o_proj", c.hidden_size, q, out_bias);
+  a.rope = std::move(rope);
+  return a;
+}
+
+nn::GatedMlp gated_mlp(const config::ModelConfig& c, const WeightReader& w, bool bias) {
+  return {w.linear("gate_proj", c.intermediate_size, c.hidden_size, bias),
+          w.linear("up_proj", c.intermediate_size, c.hidden_size, bias),
+          w.linear("down_proj", c.hidden_size, c.intermediate_size, bias),
+          nn::activation_from_name(c.hidden_act)};
+}
+
+Stem make_stem(const config::ModelConfig& c, const WeightReader& w, nn::Norm final_norm,
+               const std::string& embedding_name, const std::vector<std::string>& head_names) {
+  Stem stem;
+  stem.embedding = w.matrix(embedding_name, c.vocab_size, c.hidden_size);
+  stem.final_norm = std::move(final_norm);
+  // A multimodal file keeps its head beside the language model.
+  const WeightReader top(w.checkpoint(), w.options());
+  std::string head = head_names.front();
+  bool found = false;
+  for (const char* prefix : {"", "language_model.", "model."}) {
+    for (const std::string& name : head_names) {
+      if (found || !top.has(prefix + name)) continue;
+      head = prefix + name;
+      found = true;
+    }
+  }
+  // A tied head that the file holds as well is the embedding again; taking it checks its shape.
+  if (!c.tie_word_embeddings || found) {
+    nn::Linear linear{top.matrix(head, c.vocab_size, c.hidden_size), std::nullopt};
+    if (!c.tie_word_embeddings) stem.head = std::move(linear);
+  }
+  return stem;
+}
+
+WeightReader model_weights(io::Checkpoint& checkpoint, const LoadOptions& options) {
+  return WeightReader::root(checkpoint, options,
+                            {"model.", "language_model.model.", "model.language_model.", ""},
+                            "embed_tokens.weight");
+}
+
+std::vector<nn::Block> make_blocks(const config::ModelConfig& config,
+                                   const std::function<nn::Block(int layer)>& make) {
+  std::vector<nn::Block> blocks;
+  blocks.reserve(config.num_hidden_layers);
+  for (int layer = 0; layer < config.num_hidden_layers; ++layer) blocks.push_back(make(layer));
+  return blocks;
+}
+
+}  // namespace genkit::models

@@ -1,0 +1,44 @@
+// GPT-2: learned positions, LayerNorm, biases everywhere, a plain MLP, and weights stored as [in, out].
+
+#include <cmath>
+
+#include "genkit/models/families.h"
+
+namespace genkit::models {
+namespace {
+
+nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w) {
+  nn::Attention a;
+  a.layer = layer;
+  a.params = attention_params(c, layer);
+  if (!c.scale.scale_attn_weights) a.params.scale = 1.0f;
+  if (c.scale.scale_attn_by_inverse_layer_idx) a.params.scale /= static_cast<float>(layer + 1);
+  a.layout = nn::QkvLayout::kFusedBlocks;
+  a.qkv = {w.transposed_linear("c_attn", 3 * c.hidden_size, c.hidden_size)};
+  a.out = w.transposed_linear("c_proj", c.hidden_size, c.hidden_size);
+  return a;
+}
+
+nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w) {
+  return nn::PreNormBlock{
+      w.layer_norm("ln_1", c.hidden_size, c.norm_eps, true),
+      attention(c, layer, w.at("attn")),
+      w.layer_norm("ln_2", c.hidden_size, c.norm_eps, true),
+      nn::PlainMlp{w.transposed_linear("mlp.c_fc", c.intermediate_size, c.hidden_size),
+                   w.transposed_linear("mlp.c_proj", c.hidden_size, c.intermediate_size),
+                   nn::activation_from_name(c.hidden_act)},
+  };
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_gpt2(config::ModelConfig c, io::Checkpoint& checkpoint,
+                                 const LoadOptions& options) {
+  const WeightReader w = WeightReader::root(checkpoint, options, {"transformer.", ""}, "wte.weight");
+  Stem stem = make_stem(c, w, w.layer_norm("ln_f", c.hidden_size, c.norm_eps, true), "wte.weight");
+  stem.positions = w.matrix("wpe.weight", c.max_position_embeddings, c.hidden_size);
+  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("h", layer)); });
+  return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
+}
+
+}  // namespace genkit::models

@@ -1,0 +1,16 @@
+#include "genkit/models/model.h"
+
+namespace genkit::models {
+
+cache::KvCache Model::make_cache(ops::KvType type) const {
+  std::vector<ops::KvShape> layers = cache_layers();
+  for (ops::KvShape& shape : layers) shape.type = type;
+  return cache::KvCache(std::move(layers));
+}
+
+bool Model::can_extend(int cached, int total) const {
+  const std::optional<int> border = cache_border();
+  return !border || cached == 0 || cached > *border || total <= *border;
+}
+
+}  // namespace genkit::models

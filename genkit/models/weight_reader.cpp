@@ -1,0 +1,59 @@
+#include "genkit/models/weight_reader.h"
+
+#include <mlx/ops.h>
+
+namespace genkit::models {
+
+WeightReader WeightReader::root(io::Checkpoint& checkpoint, const LoadOptions& options,
+                                std::initializer_list<const char*> prefixes, const std::string& probe) {
+  for (const char* prefix : prefixes) {
+    if (checkpoint.has(prefix + probe)) return {checkpoint, options, prefix};
+  }
+  return {checkpoint, options, *prefixes.begin()};
+}
+
+ops::Weight WeightReader::matrix(const std::string& name, int out, int in) const {
+  ops::Weight w = checkpoint_->take(prefix_ + name, {out, in});
+  w.arithmetic = options_.arithmetic;
+  return w;
+}
+
+mx::array WeightReader::vector(const std::string& name, int size) const {
+  return checkpoint_->take_dense(prefix_ + name, {size});
+}
+
+nn::Linear WeightReader::linear(const std::string& name, int out, int in, bool bias) const {
+  nn::Linear linear{matrix(name + ".weight", out, in), std::nullopt};
+  if (bias) linear.bias = vector(name + ".bias", out);
+  return linear;
+}
+
+nn::Linear WeightReader::transposed_linear(const std::string& name, int out, int in) const {
+  ops::Weight w = checkpoint_->take(prefix_ + name + ".weight", {in, out});
+  w.data = mx::contiguous(mx::transpose(ops::dequantize(w)));
+  w.data.eval();
+  w.format = WeightFormat::kF32;
+  w.shape = {out, in};
+  w.arithmetic = options_.arithmetic;
+  return {w, vector(name + ".bias", out)};
+}
+
+ops::Weight WeightReader::experts(const std::string& pattern, int count, int out, int in) const {
+  ops::Weight w = checkpoint_->take_experts(prefix_ + pattern, {count, out, in});
+  w.arithmetic = options_.arithmetic;
+  return w;
+}
+
+nn::Norm WeightReader::rms_norm(const std::string& name, int size, double eps, float offset) const {
+  return {nn::Norm::Kind::kRms, vector(name + ".weight", size), std::nullopt, static_cast<float>(eps),
+          offset};
+}
+
+nn::Norm WeightReader::layer_norm(const std::string& name, int size, double eps, bool bias) const {
+  nn::Norm norm{nn::Norm::Kind::kLayer, vector(name + ".weight", size), std::nullopt, static_cast<float>(eps),
+                0.0f};
+  if (bias) norm.bias = vector(name + ".bias", size);
+  return norm;
+}
+
+}  // namespace genkit::models
