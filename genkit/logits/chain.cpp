@@ -1,0 +1,87 @@
+#include "genkit/logits/chain.h"
+
+namespace genkit::logits {
+namespace {
+
+class Callable : public Processor {
+ public:
+  explicit Callable(UserProcessor function) : function_(std::move(function)) {}
+  std::string_view name() const override { return "UserProcessor"; }
+  void apply(const Context& context, Scores& scores) const override {
+    function_(context.ids, scores.values());
+  }
+
+ private:
+  UserProcessor function_;
+};
+
+template <class T>
+bool given(const std::optional<std::vector<T>>& list) {
+  return list && !list->empty();
+}
+
+}  // namespace
+
+// The only place that knows the order. @source transformers 5.23, _get_logits_processor.
+Chain::Chain(const ChainInput& in) {
+  const config::GenerationConfig& c = in.config;
+  const int prompt_length = static_cast<int>(in.prompt.size());
+  const std::vector<int32_t> eos = c.eos_token_id.value_or(std::vector<int32_t>{});
+  const auto differs = [](const std::optional<double>& value, double neutral) {
+    return value && *value != neutral;
+  };
+  const auto add = [this](ProcessorPtr processor) { processors_.push_back(std::move(processor)); };
+
+  if (given(c.sequence_bias)) add(sequence_bias(*c.sequence_bias, in.vocab_size));
+  if (differs(c.encoder_repetition_penalty, 1)) {
+    add(encoder_repetition_penalty(*c.encoder_repetition_penalty, in.prompt));
+  }
+  if (differs(c.repetition_penalty, 1)) add(repetition_penalty(*c.repetition_penalty, in.padding));
+  if (c.no_repeat_ngram_size.value_or(0) > 0) add(no_repeat_ngram(*c.no_repeat_ngram_size));
+  if (c.encoder_no_repeat_ngram_size.value_or(0) > 0) {
+    add(encoder_no_repeat_ngram(*c.encoder_no_repeat_ngram_size, in.prompt));
+  }
+  if (given(c.bad_words_ids)) add(bad_words(*c.bad_words_ids, eos, in.vocab_size));
+  // min_new_tokens overwrites min_length, and both processors run.
+  const int new_tokens = c.min_new_tokens.value_or(0);
+  const int least = c.min_new_tokens ? prompt_length + new_tokens : c.min_length.value_or(0);
+  if (least > 0 && !eos.empty()) add(min_length(least, eos));
+  if (new_tokens > 0 && !eos.empty()) add(min_new_tokens(new_tokens, prompt_length, eos));
+  if (c.forced_bos_token_id) add(forced_bos(*c.forced_bos_token_id, in.vocab_size));
+  if (given(c.forced_eos_token_id)) add(forced_eos(*c.forced_eos_token_id, in.max_length, in.vocab_size));
+  if (c.remove_invalid_values.value_or(false)) add(remove_invalid_values());
+  if (c.exponential_decay_length_penalty) {
+    add(exponential_decay(*c.exponential_decay_length_penalty, prompt_length, eos, in.vocab_size));
+  }
+  if (given(c.suppress_tokens)) add(suppress_tokens(*c.suppress_tokens));
+  if (given(c.begin_suppress_tokens)) {
+    const bool forced_first = prompt_length <= 1 && c.forced_bos_token_id.has_value();
+    add(suppress_tokens_at(*c.begin_suppress_tokens, prompt_length + (forced_first ? 1 : 0)));
+  }
+  for (const UserProcessor& processor : in.user_processors) add(std::make_unique<Callable>(processor));
+
+  if (in.mode == config::GenerationMode::kSampling) {
+    const int keep = in.min_tokens_to_keep;
+    if (differs(c.temperature, 1)) add(temperature(*c.temperature));
+    if (c.top_h) add(top_h(*c.top_h));
+    if (c.top_k.value_or(0) > 0) add(top_k(*c.top_k, keep));
+    if (c.top_p.value_or(1) < 1) add(top_p(*c.top_p, keep));
+    if (c.min_p) add(min_p(*c.min_p, keep));
+    if (c.typical_p.value_or(1) < 1) add(typical_p(*c.typical_p, keep));
+    if (c.epsilon_cutoff.value_or(0) > 0) add(epsilon_cutoff(*c.epsilon_cutoff, keep));
+    if (c.eta_cutoff.value_or(0) > 0) add(eta_cutoff(*c.eta_cutoff, keep));
+  }
+  if (c.renormalize_logits.value_or(false)) add(renormalize());
+}
+
+void Chain::apply(const Context& context, Scores& scores) const {
+  for (const ProcessorPtr& processor : processors_) processor->apply(context, scores);
+}
+
+std::vector<std::string_view> Chain::names() const {
+  std::vector<std::string_view> out;
+  for (const ProcessorPtr& processor : processors_) out.push_back(processor->name());
+  return out;
+}
+
+}  // namespace genkit::logits

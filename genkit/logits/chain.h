@@ -1,0 +1,36 @@
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "genkit/config/generation_config.h"
+#include "genkit/logits/processor.h"
+
+namespace genkit::logits {
+
+/// What a row's chain is built from. Lengths are tokens, padding included.
+struct ChainInput {
+  const config::GenerationConfig& config;  ///< of a row, resolved: defaults filled in
+  config::GenerationMode mode = config::GenerationMode::kGreedy;
+  std::span<const int32_t> prompt;
+  int padding = 0;     ///< leading positions of the prompt that are padding
+  int max_length = 0;  ///< resolved: prompt and new tokens
+  int vocab_size = 0;
+  int min_tokens_to_keep = 1;  ///< with sampling beams: the number of EOS ids + 1
+  std::span<const UserProcessor> user_processors = {};
+};
+
+/// The processors of one row, in transformers' order. Options at their neutral values add none.
+class Chain {
+ public:
+  explicit Chain(const ChainInput& input);
+  void apply(const Context& context, Scores& scores) const;
+  bool empty() const { return processors_.empty(); }
+  std::vector<std::string_view> names() const;
+
+ private:
+  std::vector<ProcessorPtr> processors_;
+};
+
+}  // namespace genkit::logits

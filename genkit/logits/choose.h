@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+
+#include "genkit/logits/random.h"
+#include "genkit/logits/scores.h"
+
+namespace genkit::logits {
+
+/// The id with the largest score, the lowest of tied ones.
+/// @throws Error when a score is NaN or every token is removed: there is no best one.
+int32_t argmax(const Scores& scores);
+
+/// Draws an id from softmax(scores): the first, in ascending order, at which the running sum of
+/// probabilities passes the uniform number of this key.
+/// @throws Error as argmax, and for an infinite score.
+int32_t sample(const Scores& scores, const DrawKey& key);
+
+}  // namespace genkit::logits

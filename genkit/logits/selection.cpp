@@ -1,0 +1,86 @@
+#include "genkit/logits/selection.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+namespace genkit::logits {
+namespace {
+
+/// Up to here a heap of the best is smaller than the first cache and hardly ever changes.
+constexpr int kHeapLimit = 512;
+
+template <class ForEach>
+double log_sum_exp_of(ForEach for_each) {
+  float top = kRemoved;
+  for_each([&](int32_t, float v) { top = std::max(top, v); });
+  double sum = 0;
+  if (std::isinf(top)) {
+    for_each([&](int32_t, float v) {
+      if (std::isnan(v)) sum = v;
+    });
+    return std::isnan(sum) ? sum : top;
+  }
+  for_each([&](int32_t, float v) { sum += std::exp(v - top); });
+  return top + std::log(sum);
+}
+
+}  // namespace
+
+float kth_largest(const Scores& scores, int k) {
+  std::vector<float> best;
+  if (k <= kHeapLimit) {
+    best.reserve(k);
+    scores.for_each([&](int32_t, float v) {
+      if (static_cast<int>(best.size()) < k) {
+        best.push_back(v);
+        std::push_heap(best.begin(), best.end(), std::greater<>());
+      } else if (v > best.front()) {
+        std::pop_heap(best.begin(), best.end(), std::greater<>());
+        best.back() = v;
+        std::push_heap(best.begin(), best.end(), std::greater<>());
+      }
+    });
+    return static_cast<int>(best.size()) < k ? kRemoved : best.front();
+  }
+  best.reserve(scores.count());
+  scores.for_each([&](int32_t, float v) { best.push_back(v); });
+  if (static_cast<size_t>(k) > best.size()) return kRemoved;
+  std::nth_element(best.begin(), best.begin() + (k - 1), best.end(), std::greater<>());
+  return best[k - 1];
+}
+
+std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, int n) {
+  using Entry = std::pair<int32_t, float>;
+  const auto better = [](const Entry& a, const Entry& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  };
+  std::vector<Entry> best;
+  const size_t wanted = std::min<size_t>(std::max(n, 0), values.size());
+  best.reserve(wanted);
+  for (size_t i = 0; wanted > 0 && i < values.size(); ++i) {
+    const Entry entry(static_cast<int32_t>(i), values[i]);
+    if (best.size() < wanted) {
+      best.push_back(entry);
+      std::push_heap(best.begin(), best.end(), better);
+    } else if (better(entry, best.front())) {
+      std::pop_heap(best.begin(), best.end(), better);
+      best.back() = entry;
+      std::push_heap(best.begin(), best.end(), better);
+    }
+  }
+  std::sort_heap(best.begin(), best.end(), better);
+  return best;
+}
+
+double log_sum_exp(std::span<const float> values) {
+  return log_sum_exp_of([&](auto visit) {
+    for (size_t i = 0; i < values.size(); ++i) visit(static_cast<int32_t>(i), values[i]);
+  });
+}
+
+double log_sum_exp(const Scores& scores) {
+  return log_sum_exp_of([&](auto visit) { scores.for_each(visit); });
+}
+
+}  // namespace genkit::logits

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "genkit/logits/scores.h"
+
+namespace genkit::logits {
+
+/// Selection in place of sorting: a vocabulary of 262,144 scores takes 40 ms to sort and under one
+/// to select from.
+
+/// The k-th largest value, counted with its ties; -inf where there are fewer than k.
+/// @param k at least 1.
+float kth_largest(const Scores& scores, int k);
+
+/// The n largest entries, best first, the lower id before a tied higher one.
+std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, int n);
+
+/// An entry of a distribution: `key` orders it, `mass` is its probability.
+struct Weighted {
+  float key;
+  double mass;
+  int32_t id;
+};
+
+/// Sorts the entries that decide where a running sum of masses, in ascending order of key (of id
+/// where keys are equal), passes `limit`: what lies before them in the order sums up to at most
+/// `limit`, what lies behind is beyond it.
+/// @return how many entries at the front of the (partially reordered) list have running sums, their
+///         own mass included, for which stays(sum) holds; `stays` is monotone, true first.
+template <class Stays>
+size_t prefix_by_mass(std::vector<Weighted>& entries, Stays stays);
+
+/// log(sum(exp(x))); -inf where everything is removed, NaN where an entry is NaN.
+double log_sum_exp(std::span<const float> values);
+double log_sum_exp(const Scores& scores);
+
+}  // namespace genkit::logits
+
+#include "genkit/logits/selection_inl.h"
