@@ -24,7 +24,7 @@ help:
 	@echo 'make build          the programs, in $(BUILD)/bin/'
 	@echo 'make test           build and run all tests'
 	@echo 'make test-sanitize  unit tests under ASan and UBSan, in build-asan/ (SANITIZE=tsan: TSan)'
-	@echo 'make fuzz           a short seeded run of every fuzz target, in build-fuzz/ (FUZZ_SECONDS=...)'
+	@echo 'make fuzz           a short seeded run of every fuzz target, in build-asan/ (FUZZ_SECONDS=...)'
 	@echo 'make bench          kernel benchmarks'
 	@echo 'make format         clang-format all C++ files'
 	@echo 'make lint           check formatting, run clang-tidy, check the documents'
@@ -57,20 +57,21 @@ demo: build weights
 
 test: configure weights
 	@cmake --build $(BUILD) $(ninja_jobs)
-	@ctest --test-dir $(BUILD) --output-on-failure $(ctest_jobs)
+	@tools/run_tests.sh $(BUILD) $(ctest_jobs)
 
 SANITIZE ?= asan
 test-sanitize: dependencies weights
+	@tools/bootstrap.sh --groups build,test,bench,lint system
 	@[ -f build-$(SANITIZE)/build.ninja ] || cmake --preset $(SANITIZE) $(CMAKE_ARGS)
 	@cmake --build build-$(SANITIZE) $(ninja_jobs) --target unit_tests
-	@ctest --test-dir build-$(SANITIZE) --output-on-failure $(ctest_jobs) --label-regex unit
+	@tools/run_tests.sh build-$(SANITIZE) $(ctest_jobs) --label-regex unit
 
 FUZZ_SECONDS ?= 20
 fuzz: dependencies
 	@tools/bootstrap.sh --groups build,test,bench,lint system
-	@[ -f build-fuzz/build.ninja ] || cmake --preset fuzz $(CMAKE_ARGS)
-	@cmake --build build-fuzz $(ninja_jobs) --target fuzz_targets
-	@tools/run_fuzzers.sh build-fuzz $(FUZZ_SECONDS)
+	@[ -f build-asan/build.ninja ] || cmake --preset asan $(CMAKE_ARGS)
+	@cmake --build build-asan $(ninja_jobs) --target fuzz_targets
+	@tools/run_fuzzers.sh build-asan $(FUZZ_SECONDS)
 
 bench: dependencies
 	@[ -f build-bench/build.ninja ] || cmake --preset bench $(CMAKE_ARGS)
@@ -91,7 +92,7 @@ install: configure
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf build build-asan build-tsan build-dev build-fuzz build-bench rust/target
+	rm -rf build build-asan build-tsan build-dev build-bench rust/target
 
 distclean: clean
 	rm -rf .deps

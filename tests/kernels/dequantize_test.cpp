@@ -54,7 +54,7 @@ void expect_same_bits(const std::vector<float>& got, const std::vector<float>& e
 }
 
 TEST(Dequantize, EveryBlockFormatEqualsTheGgufPackage) {
-  std::vector<bool> seen(size_t(WeightFormat::kAffine));
+  std::vector<bool> seen(static_cast<size_t>(WeightFormat::kAffine));
   for (const json& c : fixture()["blocks"]) {
     SCOPED_TRACE(c["format"].get<std::string>());
     const auto format = weight_format_from_name(c["format"].get<std::string>());
