@@ -1,0 +1,14 @@
+#pragma once
+
+#include "genkit/eval/golden_set.h"
+#include "genkit/models/model.h"
+
+namespace genkit::eval {
+
+/// Runs one recorded call of generate() and compares all it returned.
+/// @param tokenizer null where the case names none.
+/// @throws Mismatch, and what the library throws for options it does not honour.
+void check_generation(const models::Model& model, const text::Tokenizer* tokenizer, const GoldenFile& file,
+                      const JsonView& c);
+
+}  // namespace genkit::eval

@@ -1,0 +1,136 @@
+// generate.json, beam_sample.json, legacy_generate.json, and the runs of stop_strings.json.
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "genkit/eval/golden_compare.h"
+#include "genkit/eval/golden_generate.h"
+#include "genkit/generate/generate.h"
+
+namespace genkit::eval {
+
+namespace mx = mlx::core;
+
+namespace {
+
+/// Everything a case may hold. What is not listed would be ignored, so it is a failure instead.
+void refuse_unhandled(const JsonView& object, std::initializer_list<std::string_view> handled) {
+  object.for_each([&](const std::string& key, const JsonView& value) {
+    if (std::find(handled.begin(), handled.end(), key) == handled.end() && !value.is_null()) {
+      throw Mismatch(fmt::format("{} is not supported yet", value.path().empty() ? key : value.path()));
+    }
+  });
+}
+
+generate::GenerationRequest request_of(const JsonView& c) {
+  generate::GenerationRequest request;
+  request.config = generate::GenerationConfig::from_caller(c.at("params").json(), "params");
+  request.model_defaults =
+      generate::GenerationConfig::from_model(c.at("special_tokens").json(), "special_tokens");
+  const auto mask = c.find("attention_mask");
+  const auto ids = id_rows(c.at("input_ids"));
+  for (size_t row = 0; row < ids.size(); ++row) {
+    generate::Prompt prompt{.ids = ids[row]};
+    if (mask) prompt.attention_mask = mask->at(row).integers<int32_t>();
+    request.prompts.push_back(std::move(prompt));
+  }
+  request.overrun = true;
+  return request;
+}
+
+using Steps = std::vector<std::vector<float>>;
+
+/// Compares [steps, rows, vocab] with what each row has; a row that ended early has fewer steps.
+void expect_steps(const std::string& field, const generate::GenerationResult& result,
+                  const Steps generate::GeneratedRow::*member, const mx::array& want) {
+  const double tolerance = scaled_tolerance(want);
+  const std::vector<float> all = to_floats(want);
+  const size_t rows = static_cast<size_t>(want.shape(1)), vocab = static_cast<size_t>(want.shape(2));
+  if (rows != result.rows.size())
+    throw Mismatch(fmt::format("{}: got {} rows, expected {}", field, result.rows.size(), rows));
+  size_t longest = 0;
+  for (size_t row = 0; row < rows; ++row) {
+    const Steps& steps = result.rows[row].*member;
+    longest = std::max(longest, steps.size());
+    for (size_t step = 0; step < steps.size() && step < static_cast<size_t>(want.shape(0)); ++step) {
+      expect_close(fmt::format("{} of step {}, row {}", field, step, row), steps[step],
+                   std::span(all).subspan((step * rows + row) * vocab, vocab), tolerance);
+    }
+  }
+  if (longest != static_cast<size_t>(want.shape(0))) {
+    throw Mismatch(fmt::format("{}: got {} steps, expected {}", field, longest, want.shape(0)));
+  }
+}
+
+/// What compute_transition_scores makes of the processed scores: those of the chosen tokens.
+void expect_transitions(const std::string& field, const generate::GenerationResult& result, bool normalized,
+                        const JsonView& want) {
+  for (size_t row = 0; row < result.rows.size(); ++row) {
+    const generate::GeneratedRow& r = result.rows[row];
+    std::vector<float> got;
+    for (size_t step = 0; step < r.scores.size(); ++step) {
+      const float score = r.scores[step].at(static_cast<size_t>(r.ids.at(step)));
+      got.push_back(normalized ? static_cast<float>(score - log_sum_exp(r.scores[step])) : score);
+    }
+    const std::vector<float> expected = floats(want.at(row));
+    // Past a row's end the reference goes on with the padding it feeds.
+    if (got.size() < expected.size() && r.finish_reason == generate::FinishReason::kLength) {
+      throw Mismatch(
+          fmt::format("{}[{}]: got {} steps, expected {}", field, row, got.size(), expected.size()));
+    }
+    expect_close(fmt::format("{}[{}]", field, row), got,
+                 std::span(expected).first(std::min(got.size(), expected.size())),
+                 1e-4 * std::max(1.0, largest_magnitude(expected)));
+  }
+}
+
+}  // namespace
+
+void check_generation(const models::Model& model, const text::Tokenizer* tokenizer, const GoldenFile& file,
+                      const JsonView& c) {
+  generate::GenerationRequest request = request_of(c);
+  const JsonView expected = c.at("expected");
+  const bool transitions = expected.has("transition_scores") || expected.has("transition_scores_normalized");
+  if (expected.has("scores_tensor") || transitions) request.config.output_scores = true;
+  if (expected.has("logits_tensor")) request.config.output_logits = true;
+  // Called first, so that what the library refuses is said in its own words.
+  const auto effective = config::resolve(request.model_defaults, request.config);
+  refuse_unhandled(c, {"name", "model", "mode", "tokenizer", "params", "special_tokens", "input_ids",
+                       "attention_mask", "min_top2_gap", "note", "expected"});
+  refuse_unhandled(expected, {"sequences", "texts", "scores_tensor", "logits_tensor", "transition_scores",
+                              "transition_scores_normalized"});
+  const generate::GenerationResult result = generate::generate(model, tokenizer, request);
+
+  const auto sequences = id_rows(expected.at("sequences"));
+  expect_rows("sequences", generate::padded_sequences(result, effective), sequences);
+  if (const auto texts = expected.find("texts")) {
+    const size_t prompt = request.prompts.front().ids.size();
+    for (size_t row = 0; row < sequences.size(); ++row) {
+      // The recorded texts are decoded whole, filling included.
+      expect_text(fmt::format("texts[{}]", row), tokenizer->decode(std::span(sequences[row]).subspan(prompt)),
+                  texts->at(row).string());
+    }
+  }
+  if (const auto key = expected.find("scores_tensor")) {
+    expect_steps("scores", result, &generate::GeneratedRow::scores, file.tensor(key->string()));
+  }
+  if (const auto key = expected.find("logits_tensor")) {
+    expect_steps("logits", result, &generate::GeneratedRow::logits, file.tensor(key->string()));
+  }
+  for (const char* field : {"transition_scores", "transition_scores_normalized"}) {
+    const bool normalized = std::string_view(field).ends_with("normalized");
+    if (const auto want = expected.find(field)) expect_transitions(field, result, normalized, *want);
+  }
+}
+
+void run_generate(const GoldenFile& file, GoldenSet& set, GoldenReport& report) {
+  for (const JsonView& c : file.cases()) {
+    report.run(c.at("name").string(),
+               [&] { check_generation(*set.model(c.at("model").string()), nullptr, file, c); });
+  }
+}
+
+}  // namespace genkit::eval
