@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "genkit/generate/generation_config.h"
+#include "genkit/logits/processor.h"
 #include "genkit/models/model.h"
 #include "genkit/text/tokenizer.h"
 
@@ -46,6 +47,7 @@ struct GenerationRequest {
   /// The model's own defaults: GenerationConfig::from_model(checkpoint.generation_config()).
   GenerationConfig model_defaults;
   std::vector<models::ForwardHook*> hooks;
+  std::vector<logits::UserProcessor> processors;  ///< run after the library's, before the warpers
   /// Called on the generating thread, between steps. Returning false cancels that row.
   std::function<bool(const StreamEvent&)> on_token;
   /// Called during long prefills with (tokens done, tokens in all).

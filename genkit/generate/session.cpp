@@ -1,0 +1,198 @@
+#include "genkit/generate/session.h"
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include <algorithm>
+#include <random>
+
+#include "genkit/base/error.h"
+#include "genkit/generate/single_row.h"
+
+namespace genkit::generate {
+
+namespace mx = mlx::core;
+
+/// A row, and how much of what its strategy asked for has been run.
+struct GenerationSession::Row {
+  std::unique_ptr<Strategy> strategy;
+  std::vector<Feed> feeds;
+  std::vector<size_t> fed;                 ///< tokens of each feed that have been run
+  std::vector<std::vector<float>> logits;  ///< of the feeds that are complete
+  bool prompt_done = false;
+  bool released = false;
+};
+
+/// A row's share of one pass: part of one feed.
+struct GenerationSession::Piece {
+  Row* row;
+  size_t feed;
+  size_t count;
+  bool completes;
+};
+
+namespace {
+
+uint64_t random_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+GenerationSession::GenerationSession(const models::Model& model, const text::Tokenizer* tokenizer,
+                                     SessionOptions options)
+    : model_(model),
+      tokenizer_(tokenizer),
+      options_(std::move(options)),
+      fallback_seed_(random_seed()),
+      cache_(model.make_cache()) {
+  if (options_.prefill_chunk < 1) {
+    throw ArgumentError(
+        fmt::format("prefill_chunk: expected an integer of at least 1, got {}", options_.prefill_chunk));
+  }
+}
+
+GenerationSession::~GenerationSession() = default;
+
+size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& config) {
+  const size_t number = next_number_;
+  RowSetup setup;
+  setup.row = number;
+  setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr);
+  setup.prompt = prepare_prompt(prompt, setup.config, model_, fmt::format("prompt {}", number));
+  setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
+  setup.vocab_size = model_.config().vocab_size;
+  setup.cache_border = model_.cache_border();
+  setup.tokenizer = tokenizer_;
+  setup.skip_special_tokens = options_.skip_special_tokens;
+  setup.overrun = options_.overrun;
+  setup.user_processors = options_.processors;
+  const size_t tokens = setup.prompt.tokens.size();
+  auto row = std::make_unique<Row>();
+  row->strategy = std::make_unique<SingleRow>(std::move(setup));
+  rows_.emplace(next_number_++, std::move(row));
+  prompt_tokens_ += tokens;
+  return number;
+}
+
+std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
+  bool prefilling = false;
+  for (const auto& [number, row] : rows_) {
+    if (row->strategy->done()) continue;
+    if (row->feeds.empty()) {
+      row->feeds = row->strategy->plan(cache_);
+      row->fed.assign(row->feeds.size(), 0);
+      row->logits.assign(row->feeds.size(), {});
+    }
+    prefilling |= !row->prompt_done;
+  }
+  std::vector<Piece> pieces;
+  size_t room = static_cast<size_t>(options_.prefill_chunk);
+  for (const auto& [number, row] : rows_) {
+    if (row->strategy->done()) continue;
+    if (prefilling && row->prompt_done && !options_.decode_during_prefill) continue;
+    for (size_t i = 0; i < row->feeds.size(); ++i) {
+      const size_t left = row->feeds[i].tokens.size() - row->fed[i];
+      // Single tokens are what decoding is made of: they go in any case.
+      const size_t count = left == 1 && row->prompt_done ? 1 : std::min(left, room);
+      if (count == 0) continue;
+      room -= std::min(room, count);
+      pieces.push_back({row.get(), i, count, count == left});
+    }
+  }
+  return pieces;
+}
+
+void GenerationSession::run(const std::vector<Piece>& pieces) {
+  models::ForwardInput input;
+  std::vector<int32_t> tokens;
+  bool any_completes = false;
+  for (const Piece& piece : pieces) {
+    const Feed& feed = piece.row->feeds[piece.feed];
+    const auto first = feed.tokens.begin() + static_cast<std::ptrdiff_t>(piece.row->fed[piece.feed]);
+    tokens.insert(tokens.end(), first, first + static_cast<std::ptrdiff_t>(piece.count));
+    input.rows.push_back({.length = static_cast<int>(piece.count),
+                          .slot = feed.slot,
+                          .position = cache_.length(feed.slot),
+                          .rope_length = feed.rope_length});
+    any_completes |= piece.completes;
+  }
+  input.tokens = mx::array(tokens.data(), {static_cast<int>(tokens.size())}, mx::int32);
+  input.logits = any_completes ? models::LogitsFor::kLast : models::LogitsFor::kNone;
+  models::ForwardOutput output = model_.forward(input, &cache_, options_.hooks);
+  mx::array result = any_completes ? mx::contiguous(*output.logits) : output.hidden;
+  result.eval();
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    piece.row->fed[piece.feed] += piece.count;
+    if (!piece.row->prompt_done) prompt_tokens_done_ += piece.count;
+    if (!piece.completes) continue;
+    const size_t vocab = static_cast<size_t>(result.shape(-1));
+    const float* values = result.data<float>() + i * vocab;
+    piece.row->logits[piece.feed].assign(values, values + vocab);
+  }
+}
+
+bool GenerationSession::step() {
+  events_.clear();
+  const std::vector<Piece> pieces = next_pass();
+  if (pieces.empty()) return false;
+  run(pieces);
+  for (const auto& [number, row] : rows_) {
+    if (row->strategy->done() || row->feeds.empty()) continue;
+    const bool complete =
+        std::none_of(row->logits.begin(), row->logits.end(), [](const auto& v) { return v.empty(); });
+    if (!complete) continue;
+    row->prompt_done = true;
+    const std::vector<std::span<const float>> logits(row->logits.begin(), row->logits.end());
+    row->strategy->advance(cache_, logits, events_);
+    row->feeds.clear();
+  }
+  retire();
+  return active();
+}
+
+void GenerationSession::retire() {
+  const bool all_finished =
+      std::all_of(rows_.begin(), rows_.end(), [](const auto& row) { return row.second->strategy->finished(); });
+  for (const auto& [number, row] : rows_) {
+    if (all_finished && !row->strategy->done()) row->strategy->cancel(events_);
+    if (!row->strategy->done() || row->released) continue;
+    row->strategy->release(cache_);
+    row->released = true;
+    row->feeds.clear();
+    row->logits.clear();
+  }
+}
+
+void GenerationSession::cancel(size_t number) {
+  const auto found = rows_.find(number);
+  if (found == rows_.end()) throw ArgumentError(fmt::format("row {}: there is none", number));
+  events_.clear();
+  found->second->strategy->cancel(events_);
+  retire();
+}
+
+void GenerationSession::cancel_all() {
+  events_.clear();
+  for (const auto& [number, row] : rows_) row->strategy->cancel(events_);
+  retire();
+}
+
+bool GenerationSession::active() const {
+  return std::any_of(rows_.begin(), rows_.end(), [](const auto& row) { return !row.second->strategy->done(); });
+}
+
+GeneratedRow GenerationSession::take(size_t number) {
+  const auto found = rows_.find(number);
+  if (found == rows_.end() || !found->second->released) {
+    throw ArgumentError(fmt::format("row {}: has no result to take", number));
+  }
+  GeneratedRow result = found->second->strategy->take();
+  rows_.erase(found);
+  return result;
+}
+
+}  // namespace genkit::generate

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "genkit/cache/kv_cache.h"
+#include "genkit/generate/generate.h"
+#include "genkit/generate/strategy.h"
+
+namespace genkit::generate {
+
+struct SessionOptions {
+  GenerationConfig model_defaults;
+  std::vector<models::ForwardHook*> hooks;
+  std::vector<logits::UserProcessor> processors;
+  int prefill_chunk = 512;
+  bool skip_special_tokens = true;
+  bool overrun = false;
+  /// Rows that have their prompt go on while others are still being fed theirs. Off, a batch's
+  /// prompts come first, which is faster as a whole; on, a server's rows do not wait for newcomers.
+  bool decode_during_prefill = false;
+};
+
+/// Rows that come and go over one cache. A batch adds them all and steps until none is left; a
+/// server adds and cancels between steps. Not thread-safe.
+///
+///   GenerationSession session(model, &tokenizer, {});
+///   size_t row = session.add({.ids = ids}, config);
+///   while (session.step()) print(session.events());
+///   GeneratedRow result = session.take(row);
+class GenerationSession {
+ public:
+  /// @param model, tokenizer must outlive the session; tokenizer may be null.
+  GenerationSession(const models::Model& model, const text::Tokenizer* tokenizer, SessionOptions options);
+  ~GenerationSession();
+
+  /// Takes a prompt in. Nothing is computed before step().
+  /// @return the row's number, counted from 0, in events and in the sampling key.
+  /// @throws ArgumentError for options and prompts, and leaves the session as it was.
+  size_t add(const Prompt& prompt, const GenerationConfig& config);
+  /// One forward pass, and what follows from it. @return whether rows are left to run.
+  /// @throws Error naming the row where no token can be chosen; the session is of no use after that.
+  bool step();
+  /// What became final in the last step() or cancel(), in the order of the rows.
+  const std::vector<StreamEvent>& events() const { return events_; }
+  /// Ends a row with what it has; nothing happens to one that has ended.
+  void cancel(size_t row);
+  void cancel_all();
+  /// The result of a row that has ended. Once. @throws ArgumentError for another row.
+  GeneratedRow take(size_t row);
+
+  bool active() const;
+  size_t prompt_tokens() const { return prompt_tokens_; }  ///< of all rows, without padding
+  size_t prompt_tokens_done() const { return prompt_tokens_done_; }
+  const cache::KvCache& cache() const { return cache_; }
+
+ private:
+  struct Row;
+  struct Piece;
+  std::vector<Piece> next_pass();
+  void run(const std::vector<Piece>& pieces);
+  void retire();
+
+  const models::Model& model_;
+  const text::Tokenizer* tokenizer_;
+  SessionOptions options_;
+  uint64_t fallback_seed_;
+  cache::KvCache cache_;
+  std::map<size_t, std::unique_ptr<Row>> rows_;  ///< by number, until taken
+  size_t next_number_ = 0;
+  std::vector<StreamEvent> events_;
+  size_t prompt_tokens_ = 0;
+  size_t prompt_tokens_done_ = 0;
+};
+
+}  // namespace genkit::generate

@@ -1,0 +1,143 @@
+#include "genkit/generate/single_row.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "genkit/base/error.h"
+#include "genkit/logits/choose.h"
+#include "genkit/logits/selection.h"
+
+namespace genkit::generate {
+
+SingleRow::SingleRow(RowSetup setup)
+    : setup_(std::move(setup)),
+      chain_({.config = setup_.config.values,
+              .mode = setup_.config.mode,
+              .prompt = setup_.prompt.ids,
+              .padding = setup_.prompt.padding,
+              .max_length = setup_.prompt.max_length,
+              .vocab_size = setup_.vocab_size,
+              .user_processors = setup_.user_processors}),
+      start_(std::chrono::steady_clock::now()),
+      context_(setup_.prompt.ids),
+      tokens_(setup_.prompt.tokens) {
+  const GenerationConfig& config = setup_.config.values;
+  const std::vector<std::string> stops = config.stop_strings.value_or(std::vector<std::string>{});
+  if (!stops.empty()) {
+    if (!setup_.tokenizer) throw ArgumentError("stop_strings: need the model's tokenizer");
+    stop_strings_.emplace(*setup_.tokenizer, stops);
+  }
+  if (setup_.tokenizer) text_.emplace(*setup_.tokenizer, stops, setup_.skip_special_tokens);
+  rope_length_ = static_cast<int>(tokens_.size());
+  result_.prompt_ids = setup_.prompt.ids;
+  result_.seed = setup_.key.seed;
+}
+
+std::vector<Feed> SingleRow::plan(cache::KvCache& cache) {
+  const int total = static_cast<int>(tokens_.size());
+  // Past the border the keys that are held were rotated with the wrong frequencies: begin again.
+  const auto border = setup_.cache_border;
+  if (slot_ >= 0 && border && rope_length_ <= *border && total > *border) {
+    cache.remove_row(slot_);
+    slot_ = -1;
+    rope_length_ = total;
+  }
+  if (slot_ < 0) slot_ = cache.add_row();
+  Feed feed{.slot = slot_, .tokens = {}, .rope_length = rope_length_};
+  feed.tokens.assign(tokens_.begin() + cache.length(slot_), tokens_.end());
+  return {std::move(feed)};
+}
+
+int32_t SingleRow::choose(std::span<const float> logits) {
+  const bool sampling = setup_.config.mode == GenerationMode::kSampling;
+  const GenerationConfig& config = setup_.config.values;
+  scores_.assign(logits.begin(), logits.end());
+  logits::Scores scores(scores_);
+  chain_.apply({context_}, scores);
+  if (config.output_scores.value_or(false) && !finished_) result_.scores.push_back(scores_);
+  setup_.key.step = context_.size() - setup_.prompt.ids.size();
+  try {
+    return sampling ? logits::sample(scores, setup_.key) : logits::argmax(scores);
+  } catch (const Error& error) {
+    throw Error(fmt::format("row {}, new token {}: {}", setup_.row, setup_.key.step, error.what()));
+  }
+}
+
+void SingleRow::record(int32_t id, std::span<const float> logits) {
+  const GenerationConfig& config = setup_.config.values;
+  result_.ids.push_back(id);
+  if (config.output_logits.value_or(false)) result_.logits.emplace_back(logits.begin(), logits.end());
+  if (!config.top_logprobs) return;
+  const double norm = logits::log_sum_exp(logits);
+  result_.logprobs.push_back(static_cast<float>(logits[static_cast<size_t>(id)] - norm));
+  std::vector<TokenLogprob>& top = result_.top_logprobs.emplace_back();
+  for (const auto& [best, value] : logits::largest(logits, *config.top_logprobs)) {
+    top.push_back({best, static_cast<float>(value - norm)});
+  }
+}
+
+std::optional<FinishReason> SingleRow::stop_reason(int32_t id) {
+  const GenerationConfig& config = setup_.config.values;
+  const auto eos = config.eos_token_id.value_or(std::vector<int32_t>{});
+  if (std::find(eos.begin(), eos.end(), id) != eos.end()) return FinishReason::kEos;
+  if (stop_strings_) {
+    if (const int k = stop_strings_->match(context_); k >= 0) {
+      result_.stop_string = stop_strings_->strings()[static_cast<size_t>(k)];
+      return FinishReason::kStopString;
+    }
+  }
+  if (static_cast<int>(context_.size()) >= setup_.prompt.max_length) return FinishReason::kLength;
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
+  if (config.max_time && passed.count() > *config.max_time) return FinishReason::kLength;
+  return {};
+}
+
+void SingleRow::finish(FinishReason reason, StreamEvent& event) {
+  finished_ = true;
+  event.finished = true;
+  result_.finish_reason = reason;
+  if (text_) {
+    event.text += text_->finish(reason == FinishReason::kStopString);
+    result_.text = text_->text();
+  }
+}
+
+void SingleRow::advance(cache::KvCache&, std::span<const std::span<const float>> logits,
+                        std::vector<StreamEvent>& events) {
+  const int32_t id = choose(logits[0]);
+  context_.push_back(id);
+  tokens_.push_back(id);
+  if (finished_) {  // running on
+    result_.overrun.push_back(id);
+    done_ = static_cast<int>(context_.size()) >= setup_.prompt.max_length;
+    return;
+  }
+  record(id, logits[0]);
+  StreamEvent event{.row = setup_.row, .token = id, .text = {}, .finished = false};
+  const std::optional<FinishReason> reason = stop_reason(id);
+  // EOS is no part of the text, whether the tokenizer calls it special or not.
+  if (text_ && reason != FinishReason::kEos) event.text = text_->push(id);
+  if (reason) {
+    finish(*reason, event);
+    const bool has_eos = !setup_.config.values.eos_token_id.value_or(std::vector<int32_t>{}).empty();
+    done_ = !(setup_.overrun && *reason == FinishReason::kStopString && !has_eos &&
+              static_cast<int>(context_.size()) < setup_.prompt.max_length);
+  }
+  events.push_back(std::move(event));
+}
+
+void SingleRow::cancel(std::vector<StreamEvent>& events) {
+  done_ = true;
+  if (finished_) return;
+  StreamEvent event{.row = setup_.row};
+  finish(FinishReason::kCancelled, event);
+  events.push_back(std::move(event));
+}
+
+void SingleRow::release(cache::KvCache& cache) {
+  if (slot_ >= 0) cache.remove_row(slot_);
+  slot_ = -1;
+}
+
+}  // namespace genkit::generate
