@@ -57,8 +57,8 @@ void attend_one(const float* q, const KvStore& store, int kv_head, int position,
 // Inputs q, k, v. Appends to the stores, so it is evaluated once and has no gradient.
 class StoreAttention : public CpuPrimitive {
  public:
-  StoreAttention(mx::Stream stream, Composed composed, std::vector<AttentionRow> rows, AttentionParams params)
-      : CpuPrimitive(stream, std::move(composed)), rows_(std::move(rows)), params_(params) {}
+  StoreAttention(mx::Stream stream, std::vector<AttentionRow> rows, AttentionParams params)
+      : CpuPrimitive(stream), rows_(std::move(rows)), params_(params) {}
   const char* name() const override { return "genkit::StoreAttention"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
@@ -149,7 +149,7 @@ mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
   }
   auto f32 = [](const mx::array& a) { return a.dtype() == mx::float32 ? a : mx::astype(a, mx::float32); };
   return mx::array({q.shape(0), params.heads, params.value_dim}, mx::float32,
-                   std::make_shared<StoreAttention>(cpu_stream(), nullptr, with_stores, params),
+                   std::make_shared<StoreAttention>(cpu_stream(), with_stores, params),
                    {f32(q), f32(k), f32(v)});
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "genkit/base/error.h"
+#include "genkit/kernels/linear.h"
 #include "genkit/ops/composed.h"
 #include "genkit/ops/linear.h"
 #include "genkit/ops/weight_view.h"
@@ -21,20 +22,26 @@ void check_ids(const int32_t* ids, int64_t count, int64_t rows, const std::strin
 // Rows of a weight, unpacked. Inputs: ids, then the weight's.
 class Embedding : public CpuPrimitive {
  public:
-  Embedding(mx::Stream stream, Composed composed, WeightLayout layout, std::string weight)
-      : CpuPrimitive(stream, std::move(composed)), layout_(layout), weight_(std::move(weight)) {}
+  Embedding(mx::Stream stream, WeightLayout layout, std::string weight)
+      : CpuPrimitive(stream), layout_(layout), weight_(std::move(weight)) {}
   const char* name() const override { return "genkit::Embedding"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     auto& out = outputs[0];
     allocate(out);
     const auto ids = row_major(stream(), inputs[0]);
-    const WeightView view = make_view(stream(), layout_, inputs, 1);
-    dispatch(stream(), [view, ids = ids.data<int32_t>(), count = static_cast<int64_t>(ids.size()),
-                        name = weight_, to = out.data<float>()] {
-      check_ids(ids, count, view.layout.out, name);
-      for (int64_t i = 0; i < count; ++i) dequantize_view_row(view, ids[i], to + i * view.layout.in);
+    const auto rows = weight_rows(stream(), layout_, inputs, 1);
+    dispatch(stream(), [rows, out_rows = layout_.out, ids = ids.data<int32_t>(),
+                        count = static_cast<int64_t>(ids.size()), name = weight_, to = out.data<float>()] {
+      check_ids(ids, count, out_rows, name);
+      kernels::take_rows(rows, ids, count, to);
     });
+  }
+
+ protected:
+  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
+    const mx::Shape shape = {static_cast<int>(layout_.out), static_cast<int>(layout_.in)};
+    return {composed::embedding(inputs[0], weight_of(layout_, inputs, 1, shape))};
   }
 
  private:
@@ -72,14 +79,8 @@ mx::array embedding(const mx::array& ids, const Weight& w) {
   if (!on_cpu()) return composed::embedding(ids, w);
   auto inputs = weight_inputs(w);
   inputs.insert(inputs.begin(), ids);
-  auto composed = [w](const std::vector<mx::array>& in) {
-    Weight moved = w;
-    moved.data = in[1];
-    return std::vector<mx::array>{composed::embedding(in[0], moved)};
-  };
   return mx::array({ids.shape(0), w.shape[1]}, mx::float32,
-                   std::make_shared<Embedding>(cpu_stream(), composed, weight_layout(w), name),
-                   std::move(inputs));
+                   std::make_shared<Embedding>(cpu_stream(), weight_layout(w), name), std::move(inputs));
 }
 
 }  // namespace genkit::ops

@@ -4,6 +4,7 @@
 #include <mlx/ops.h>
 
 #include "genkit/base/error.h"
+#include "genkit/kernels/linear.h"
 #include "genkit/ops/composed.h"
 #include "genkit/ops/weight_view.h"
 
@@ -42,21 +43,97 @@ void check_expert_linear(const mx::array& x, const mx::array& experts, const Wei
                                     w.shape[1], to_string(bias->shape())));
 }
 
-}  // namespace
+// Inputs: x, then each weight's arrays, then the biases that there are.
+class Linear : public CpuPrimitive {
+ public:
+  struct Part {
+    WeightLayout layout;
+    bool has_bias = false;
+  };
+  Linear(mx::Stream stream, std::vector<Part> parts) : CpuPrimitive(stream), parts_(std::move(parts)) {}
+  const char* name() const override { return "genkit::Linear"; }
 
-mx::array linear(const mx::array& x, const Weight& w, const std::optional<mx::array>& bias) {
-  check_linear(x, w, bias);
-  return composed::linear(x, composed::dequantize(w), bias);
-}
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    const auto x = row_major(stream(), inputs[0]);
+    std::vector<kernels::LinearTarget> targets;
+    int weight = 1, bias = first_bias();
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      const WeightLayout& layout = parts_[i].layout;
+      allocate(outputs[i]);
+      kernels::LinearTarget t;
+      t.weight = weight_rows(stream(), layout, inputs, weight);
+      t.out = layout.out;
+      t.bias = parts_[i].has_bias ? row_major(stream(), inputs[bias++]).data<float>() : nullptr;
+      t.y = outputs[i].data<float>();
+      t.int8 = is_quantized(layout.format) && layout.arithmetic == Arithmetic::kFast;
+      targets.push_back(t);
+      weight += layout.num_inputs();
+    }
+    dispatch(stream(), [x = x.data<float>(), rows = x.shape(0), in = x.shape(1),
+                        targets = std::move(targets)] { kernels::linear(x, rows, in, targets); });
+  }
+
+ protected:
+  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
+    std::vector<mx::array> out;
+    int weight = 1, bias = first_bias();
+    for (const Part& part : parts_) {
+      const mx::Shape shape = {static_cast<int>(part.layout.out), static_cast<int>(part.layout.in)};
+      const auto w = composed::dequantize(weight_of(part.layout, inputs, weight, shape));
+      out.push_back(
+          composed::linear(inputs[0], w, part.has_bias ? std::optional(inputs[bias++]) : std::nullopt));
+      weight += part.layout.num_inputs();
+    }
+    return out;
+  }
+
+ private:
+  int first_bias() const {
+    int inputs = 1;
+    for (const Part& part : parts_) inputs += part.layout.num_inputs();
+    return inputs;
+  }
+  std::vector<Part> parts_;
+};
+
+mx::array to_f32(const mx::array& a) { return a.dtype() == mx::float32 ? a : mx::astype(a, mx::float32); }
+
+}  // namespace
 
 std::vector<mx::array> linear_many(const mx::array& x, const std::vector<const Weight*>& weights,
                                    const std::vector<std::optional<mx::array>>& biases) {
   if (!biases.empty() && biases.size() != weights.size())
     throw ArgumentError(fmt::format("linear_many: {} weights and {} biases", weights.size(), biases.size()));
-  std::vector<mx::array> out;
-  for (size_t i = 0; i < weights.size(); ++i)
-    out.push_back(linear(x, *weights[i], biases.empty() ? std::nullopt : biases[i]));
-  return out;
+  auto bias_of = [&](size_t i) { return biases.empty() ? std::nullopt : biases[i]; };
+  std::vector<mx::array> outputs;
+  for (size_t i = 0; i < weights.size(); ++i) check_linear(x, *weights[i], bias_of(i));
+  if (!on_cpu()) {
+    for (size_t i = 0; i < weights.size(); ++i)
+      outputs.push_back(composed::linear(x, composed::dequantize(*weights[i]), bias_of(i)));
+    return outputs;
+  }
+  std::vector<mx::array> inputs = {to_f32(x)};
+  std::vector<Linear::Part> parts;
+  std::vector<mx::Shape> shapes;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    for (auto& a : weight_inputs(*weights[i])) inputs.push_back(a);
+    parts.push_back({weight_layout(*weights[i]), bias_of(i).has_value()});
+    shapes.push_back({x.shape(0), weights[i]->shape[0]});
+  }
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (const auto bias = bias_of(i)) inputs.push_back(to_f32(*bias));
+  }
+  auto primitive = std::make_shared<Linear>(cpu_stream(), std::move(parts));
+  outputs = mx::array::make_arrays(std::move(shapes), std::vector<mx::Dtype>(weights.size(), mx::float32),
+                                   primitive, std::move(inputs));
+  if (x.dtype() != mx::float32) {
+    for (auto& y : outputs) y = mx::astype(y, x.dtype());
+  }
+  return outputs;
+}
+
+mx::array linear(const mx::array& x, const Weight& w, const std::optional<mx::array>& bias) {
+  return linear_many(x, {&w}, {bias})[0];
 }
 
 mx::array expert_linear(const mx::array& x, const mx::array& experts, const Weight& w,

@@ -72,32 +72,43 @@ void CpuPrimitive::eval_gpu(const std::vector<mx::array>&, std::vector<mx::array
   throw ArgumentError(std::string(name()) + ": built for the CPU, evaluated on another device");
 }
 
+std::vector<mx::array> CpuPrimitive::composed(const std::vector<mx::array>&) const {
+  throw ArgumentError(std::string(const_cast<CpuPrimitive*>(this)->name()) + ": has no gradient");
+}
+
+namespace {
+
+// composed() as a function of the arguments `argnums` alone, the others as they are.
+std::function<std::vector<mx::array>(const std::vector<mx::array>&)> restricted(
+    std::function<std::vector<mx::array>(const std::vector<mx::array>&)> whole,
+    const std::vector<mx::array>& primals, const std::vector<int>& argnums) {
+  return [whole = std::move(whole), primals, argnums](const std::vector<mx::array>& some) {
+    auto all = primals;
+    for (size_t i = 0; i < argnums.size(); ++i) all[argnums[i]] = some[i];
+    return whole(all);
+  };
+}
+
+std::vector<mx::array> chosen(const std::vector<mx::array>& primals, const std::vector<int>& argnums) {
+  std::vector<mx::array> some;
+  for (const int i : argnums) some.push_back(primals[i]);
+  return some;
+}
+
+}  // namespace
+
 std::vector<mx::array> CpuPrimitive::jvp(const std::vector<mx::array>& primals,
                                          const std::vector<mx::array>& tangents,
                                          const std::vector<int>& argnums) {
-  if (!composed_) throw ArgumentError(std::string(name()) + ": has no gradient");
-  auto of_some = [&](const std::vector<mx::array>& some) {
-    auto all = primals;
-    for (size_t i = 0; i < argnums.size(); ++i) all[argnums[i]] = some[i];
-    return composed_(all);
-  };
-  std::vector<mx::array> chosen;
-  for (const int i : argnums) chosen.push_back(primals[i]);
-  return mx::jvp(of_some, chosen, tangents).second;
+  auto whole = [this](const std::vector<mx::array>& inputs) { return composed(inputs); };
+  return mx::jvp(restricted(whole, primals, argnums), chosen(primals, argnums), tangents).second;
 }
 
 std::vector<mx::array> CpuPrimitive::vjp(const std::vector<mx::array>& primals,
                                          const std::vector<mx::array>& cotangents,
                                          const std::vector<int>& argnums, const std::vector<mx::array>&) {
-  if (!composed_) throw ArgumentError(std::string(name()) + ": has no gradient");
-  auto of_some = [&](const std::vector<mx::array>& some) {
-    auto all = primals;
-    for (size_t i = 0; i < argnums.size(); ++i) all[argnums[i]] = some[i];
-    return composed_(all);
-  };
-  std::vector<mx::array> chosen;
-  for (const int i : argnums) chosen.push_back(primals[i]);
-  return mx::vjp(of_some, chosen, cotangents).second;
+  auto whole = [this](const std::vector<mx::array>& inputs) { return composed(inputs); };
+  return mx::vjp(restricted(whole, primals, argnums), chosen(primals, argnums), cotangents).second;
 }
 
 }  // namespace genkit::ops

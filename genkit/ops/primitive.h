@@ -17,14 +17,10 @@ namespace mx = mlx::core;
 /// form is built instead.
 bool on_cpu();
 
-/// A node whose kernel runs on a CPU stream. Gradients come from `composed`, the same operation
-/// written in MLX's own.
+/// A node whose kernel runs on a CPU stream. Gradients are those of composed().
 class CpuPrimitive : public mx::Primitive {
  public:
-  using Composed = std::function<std::vector<mx::array>(const std::vector<mx::array>&)>;
-
-  CpuPrimitive(mx::Stream stream, Composed composed)
-      : mx::Primitive(stream), composed_(std::move(composed)) {}
+  explicit CpuPrimitive(mx::Stream stream) : mx::Primitive(stream) {}
 
   void eval_gpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override;
   std::vector<mx::array> jvp(const std::vector<mx::array>& primals, const std::vector<mx::array>& tangents,
@@ -33,7 +29,8 @@ class CpuPrimitive : public mx::Primitive {
                              const std::vector<int>& argnums, const std::vector<mx::array>& outputs) override;
 
  protected:
-  Composed composed_;
+  /// The same operation in MLX's own. @throws ArgumentError where there is none to differentiate.
+  virtual std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const;
 };
 
 /// The CPU stream that new nodes go to.

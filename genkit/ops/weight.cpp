@@ -4,7 +4,7 @@
 #include <mlx/ops.h>
 
 #include "genkit/base/error.h"
-#include "genkit/kernels/dequantize.h"
+#include "genkit/kernels/linear.h"
 #include "genkit/ops/composed.h"
 #include "genkit/ops/primitive.h"
 #include "genkit/ops/weight_view.h"
@@ -15,17 +15,16 @@ namespace {
 // Rows of a quantised weight to fp32. Inputs: data, and for affine weights scales and biases.
 class Dequantize : public CpuPrimitive {
  public:
-  Dequantize(mx::Stream stream, WeightLayout layout) : CpuPrimitive(stream, nullptr), layout_(layout) {}
+  Dequantize(mx::Stream stream, WeightLayout layout) : CpuPrimitive(stream), layout_(layout) {}
   const char* name() const override { return "genkit::Dequantize"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     auto& out = outputs[0];
     allocate(out);
-    const WeightView view = make_view(stream(), layout_, inputs, 0);
-    const int64_t rows = layout_.in ? static_cast<int64_t>(out.size()) / layout_.in : 0;
-    dispatch(stream(), [view, rows, in = layout_.in, to = out.data<float>()] {
-      for (int64_t r = 0; r < rows; ++r) dequantize_view_row(view, r, to + r * in);
-    });
+    const kernels::WeightRows rows = weight_rows(stream(), layout_, inputs, 0);
+    const int64_t count = layout_.in ? static_cast<int64_t>(out.size()) / layout_.in : 0;
+    dispatch(stream(),
+             [rows, count, to = out.data<float>()] { kernels::take_rows(rows, nullptr, count, to); });
   }
 
  private:

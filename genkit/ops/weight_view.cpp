@@ -96,30 +96,37 @@ std::vector<mx::array> weight_inputs(const Weight& w) {
   return {w.data};
 }
 
-WeightView make_view(const mx::Stream& stream, const WeightLayout& layout,
-                     const std::vector<mx::array>& inputs, int first) {
-  WeightView view;
-  view.layout = layout;
-  view.data = row_major(stream, inputs[first]).data<uint8_t>();
+Weight weight_of(const WeightLayout& layout, const std::vector<mx::array>& inputs, int first,
+                 mx::Shape shape) {
+  Weight w;
+  w.format = layout.format;
+  w.shape = std::move(shape);
+  w.data = inputs[first];
+  w.bits = layout.bits;
+  w.group_size = layout.group_size;
+  w.arithmetic = layout.arithmetic;
   if (layout.format == WeightFormat::kAffine) {
-    view.scales = row_major(stream, inputs[first + 1]).data<uint8_t>();
-    view.biases = row_major(stream, inputs[first + 2]).data<uint8_t>();
+    w.scales = inputs[first + 1];
+    w.biases = inputs[first + 2];
   }
-  return view;
+  return w;
 }
 
-void dequantize_view_row(const WeightView& view, int64_t row, float* out) {
-  const auto& l = view.layout;
-  const uint8_t* data = view.data + static_cast<size_t>(row) * l.row_bytes;
-  if (l.format != WeightFormat::kAffine) return dequantize_row(l.format, data, l.in, out);
-  const size_t offset = static_cast<size_t>(row) * (l.in / l.group_size) * traits(l.scale_format).block_bytes;
-  dequantize_affine_row({.words = data,
-                         .scales = view.scales + offset,
-                         .biases = view.biases + offset,
-                         .scale_format = l.scale_format,
-                         .bits = l.bits,
-                         .group_size = l.group_size},
-                        l.in, out);
+kernels::WeightRows weight_rows(const mx::Stream& stream, const WeightLayout& layout,
+                                const std::vector<mx::array>& inputs, int first) {
+  kernels::WeightRows rows;
+  rows.format = layout.format;
+  rows.scale_format = layout.scale_format;
+  rows.bits = layout.bits;
+  rows.group_size = layout.group_size;
+  rows.in = layout.in;
+  rows.row_bytes = layout.row_bytes;
+  rows.data = row_major(stream, inputs[first]).data<uint8_t>();
+  if (layout.format == WeightFormat::kAffine) {
+    rows.scales = row_major(stream, inputs[first + 1]).data<uint8_t>();
+    rows.biases = row_major(stream, inputs[first + 2]).data<uint8_t>();
+  }
+  return rows;
 }
 
 }  // namespace genkit::ops

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "genkit/kernels/kernel_table.h"
 #include "genkit/ops/primitive.h"
 #include "genkit/ops/weight.h"
 
@@ -27,23 +28,16 @@ struct WeightLayout {
   int num_inputs() const { return format == WeightFormat::kAffine ? 3 : 1; }
 };
 
-/// A weight whose memory is at hand. Rows follow one another without gaps.
-struct WeightView {
-  WeightLayout layout;
-  const uint8_t* data = nullptr;
-  const uint8_t* scales = nullptr;  ///< kAffine
-  const uint8_t* biases = nullptr;  ///< kAffine
-};
-
 /// @throws ArgumentError naming the weight when data, scales and shape do not belong together.
 void check_weight(const Weight& w);
 WeightLayout weight_layout(const Weight& w);
 /// The arrays that carry the weight's numbers, in the order that make_view expects.
 std::vector<mx::array> weight_inputs(const Weight& w);
+/// The weight that has `layout` and whose arrays are inputs[first..]. @param shape its logical shape.
+Weight weight_of(const WeightLayout& layout, const std::vector<mx::array>& inputs, int first,
+                 mx::Shape shape);
 /// Pointers to inputs[first..], made row-major if they are not.
-WeightView make_view(const mx::Stream& stream, const WeightLayout& layout,
-                     const std::vector<mx::array>& inputs, int first);
-/// Row `row` in fp32, by the scalar reference.
-void dequantize_view_row(const WeightView& view, int64_t row, float* out);
+kernels::WeightRows weight_rows(const mx::Stream& stream, const WeightLayout& layout,
+                                const std::vector<mx::array>& inputs, int first);
 
 }  // namespace genkit::ops

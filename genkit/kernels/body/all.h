@@ -1,0 +1,19 @@
+// All kernels of a target, in the order in which they use each other. @see simd.h
+// clang-format off
+#include "genkit/kernels/body/simd.h"
+#include "genkit/kernels/body/unpack.h"
+#include "genkit/kernels/body/linear_f32.h"
+#include "genkit/kernels/body/linear_int8.h"
+// clang-format on
+
+constexpr KernelTable make_table(const char* name) {
+  KernelTable table{};
+  table.name = name;
+  table.linear_f32_scratch = linear_f32_scratch;
+  table.linear_f32 = linear_f32;
+  table.linear_int8_scratch = linear_int8_scratch;
+  table.linear_int8 = linear_int8;
+  table.quantize = quantize;
+  table.dequantize = dequantize;
+  return table;
+}

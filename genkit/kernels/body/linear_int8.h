@@ -1,0 +1,164 @@
+// Products of quantised weights with int8 activations. For an output, group by group of k in
+// rising order: sum += float(integer dot) * (weight scale * activation scale), fused, then, where
+// the format has biases, sum += bias * (activation scale * sum of codes), fused. The integer dots
+// are exact, so the bits depend neither on the batch nor on how a target finds them.
+
+// Activations carry one scale for every 32 numbers.
+void quantize(const float* x, int64_t in, int8_t* codes, float* scales, int32_t* sums) {
+  for (int64_t k = 0; k < in; k += 32) {
+    const V16 a = load(x + k), b = load(x + k + 16);
+    const float top = largest(max(abs(a), abs(b)));
+    // NaN when any number is infinite or NaN; then every product is NaN too, by the scale.
+    const float finite = sum(mul(add(a, b), zero()));
+    if (finite == 0.0f && top > 1e-30f) {
+      const V16 inverse = set1(127.0f / top);
+      store_int8(codes + k, mul(a, inverse));
+      store_int8(codes + k + 16, mul(b, inverse));
+      scales[k / 32] = top / 127.0f;
+    } else {
+      __builtin_memset(codes + k, 0, 32);
+      scales[k / 32] = finite == 0.0f ? 0.0f : __builtin_nanf("");
+    }
+    for (int h = 0; h < 2; ++h) {
+      int32_t total = 0;
+      for (int i = 0; i < 16; ++i) total += codes[k + 16 * h + i];
+      sums[k / 16 + h] = total;
+    }
+  }
+}
+
+constexpr int kStretch = 256;  // numbers of k unpacked at a time
+
+// A block of 16 weight rows, ready for dot4: codes [in / 4][16][4], scales and biases [groups][16].
+struct Tile {
+  uint8_t* codes;
+  float* scales;
+  float* biases;
+  int correction;  // times the sum of the activation's codes, added to every integer dot
+};
+
+inline int64_t padded(int64_t in) { return (in + 63) / 64 * 64; }
+
+size_t linear_int8_scratch(const WeightRows& w) {
+  const size_t groups = static_cast<size_t>(w.in) / code_traits(w.format, w.bits).group;
+  return static_cast<size_t>(padded(w.in)) * kRowBlock + 2 * groups * kRowBlock * sizeof(float) + 128;
+}
+
+inline void unpack_tile(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Tile& tile) {
+  uint8_t flip = 0;
+  tile.correction = -t.zero;
+  if (kUnsignedCodes && t.is_signed) {
+    flip = 128;
+    tile.correction = -128;
+  } else if (!kUnsignedCodes && t.wide && !t.is_signed) {
+    flip = 128;
+    tile.correction = 128;
+  }
+  alignas(64) uint8_t codes[kRowBlock * kStretch];
+  float scales[kStretch / 16], biases[kStretch / 16];
+  if (count < kRowBlock || w.in % 64 != 0) __builtin_memset(codes, 0, sizeof codes);
+  for (int64_t k = 0; k < w.in; k += kStretch) {
+    const int n = static_cast<int>(w.in - k < kStretch ? w.in - k : kStretch);
+    const int64_t group = k / t.group;
+    for (int r = 0; r < kRowBlock; ++r) {
+      float* to = tile.scales + group * kRowBlock + r;
+      float* bias_to = tile.biases + group * kRowBlock + r;
+      if (r >= count) {
+        for (int g = 0; g < n / t.group; ++g) to[g * kRowBlock] = bias_to[g * kRowBlock] = 0;
+        continue;
+      }
+      unpack(w, first + r, k, n, codes + r * kStretch, scales, biases);
+      for (int g = 0; g < n / t.group; ++g) to[g * kRowBlock] = scales[g];
+      if (t.biased) {
+        for (int g = 0; g < n / t.group; ++g) bias_to[g * kRowBlock] = biases[g];
+      }
+    }
+    for (int c = 0; c < n; c += 64) interleave(codes + c, kStretch, flip, tile.codes + (k + c) * kRowBlock);
+  }
+}
+
+template <int R, int kGroup, bool kNarrow, bool kBiased>
+inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, V16* acc) {
+  V16 total[R];
+  for (int r = 0; r < R; ++r) total[r] = zero();
+  const int64_t per_scale = in / 32, per_sum = in / 16;
+  for (int64_t g = 0; g < in / kGroup; ++g) {
+    const int64_t k = g * kGroup;
+    int32_t sums[R];
+    I16 dot[R];
+    for (int r = 0; r < R; ++r) {
+      const int32_t* s = x.sums + (m + r) * per_sum + k / 16;
+      sums[r] = kGroup == 16 ? s[0] : s[0] + s[1];
+      dot[r] = set1_int(tile.correction * sums[r]);
+    }
+    const uint8_t* w = tile.codes + k * kRowBlock;
+    for (int j = 0; j < kGroup / 4; ++j) {
+      for (int r = 0; r < R; ++r)
+        dot[r] = dot4<kNarrow>(dot[r], w + 64 * j, x.codes + (m + r) * in + k + 4 * j);
+    }
+    const V16 scale = load(tile.scales + g * kRowBlock);
+    for (int r = 0; r < R; ++r) {
+      const float xs = x.scales[(m + r) * per_scale + k / 32];
+      total[r] = fma(to_float(dot[r]), mul(scale, set1(xs)), total[r]);
+      if (kBiased) total[r] = fma(load(tile.biases + g * kRowBlock), set1(xs * float(sums[r])), total[r]);
+    }
+  }
+  for (int r = 0; r < R; ++r) acc[r] = total[r];
+}
+
+template <int kGroup, bool kNarrow, bool kBiased>
+inline int multiply_some(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, int64_t left, V16* acc) {
+  if (left >= kPanel) {
+    multiply_codes<kPanel, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+    return kPanel;
+  }
+  if (kPanel > 4 && left >= 4) {
+    multiply_codes<4, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+    return 4;
+  }
+  if (kPanel > 2 && left >= 2) {
+    multiply_codes<2, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+    return 2;
+  }
+  multiply_codes<1, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+  return 1;
+}
+
+template <int kGroup, bool kNarrow, bool kBiased>
+inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Rows& x) {
+  const int64_t in = task.weight->in;
+  for (int64_t m = 0; m < task.rows;) {
+    V16 acc[kPanel];
+    const int done = multiply_some<kGroup, kNarrow, kBiased>(tile, in, x, m, task.rows - m, acc);
+    for (int r = 0; r < done; ++r) {
+      if (task.bias) acc[r] = add(acc[r], load_part(task.bias + task.first, task.count));
+      float* y = task.y + (m + r) * task.ldy + task.first;
+      if (task.count == kRowBlock)
+        store(y, acc[r]);
+      else
+        store_part(y, acc[r], task.count);
+    }
+    m += done;
+  }
+}
+
+void linear_int8(const LinearTask& task, const Int8Rows& x, void* scratch) {
+  const WeightRows& w = *task.weight;
+  const CodeTraits t = code_traits(w.format, w.bits);
+  char* memory = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
+  Tile tile;
+  tile.codes = reinterpret_cast<uint8_t*>(memory);
+  tile.scales = reinterpret_cast<float*>(memory + padded(w.in) * kRowBlock);
+  tile.biases = tile.scales + w.in / t.group * kRowBlock;
+  unpack_tile(w, task.first, task.count, t, tile);
+  if (t.group == 16) {
+    if (t.biased) return multiply_tile<16, true, true>(task, tile, x);
+    return multiply_tile<16, true, false>(task, tile, x);
+  }
+  if (t.wide) {
+    if (t.biased) return multiply_tile<32, false, true>(task, tile, x);
+    return multiply_tile<32, false, false>(task, tile, x);
+  }
+  if (t.biased) return multiply_tile<32, true, true>(task, tile, x);
+  return multiply_tile<32, true, false>(task, tile, x);
+}

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "genkit/kernels/weight_format.h"
+
+// What each instruction set provides. Callers use the functions of linear.h, attention.h and
+// layers.h, which divide the work among threads and call these.
+
+namespace genkit::kernels {
+
+/// Rows of a weight matrix in memory, one after another.
+struct WeightRows {
+  WeightFormat format = WeightFormat::kF32;
+  WeightFormat scale_format = WeightFormat::kF32;  ///< kAffine: of scales and biases
+  int bits = 0;                                    ///< kAffine
+  int group_size = 0;                              ///< kAffine
+  int64_t in = 0;                                  ///< numbers of a row
+  size_t row_bytes = 0;
+  const uint8_t* data = nullptr;
+  const uint8_t* scales = nullptr;  ///< kAffine
+  const uint8_t* biases = nullptr;  ///< kAffine
+};
+
+/// Activations as int8 with a scale for every 32: x is about scales[k / 32] * codes[k].
+struct Int8Rows {
+  const int8_t* codes = nullptr;  ///< [rows, in]
+  const float* scales = nullptr;  ///< [rows, in / 32]
+  const int32_t* sums = nullptr;  ///< [rows, in / 16] of the codes of 16
+};
+
+/// Products of `rows` activations with the weight's rows [first, first + count).
+struct LinearTask {
+  const WeightRows* weight = nullptr;
+  const float* bias = nullptr;  ///< [all rows of the weight], or null
+  int64_t first = 0;
+  int count = 0;  ///< up to kRowBlock
+  int64_t rows = 0;
+  float* y = nullptr;  ///< [rows, ldy]; columns first.. are written
+  int64_t ldy = 0;
+};
+constexpr int kRowBlock = 16;
+
+struct KernelTable {
+  const char* name;
+
+  size_t (*linear_f32_scratch)(const WeightRows& w, int64_t rows);
+  /// y = x w^T + bias in fp32; x [rows, ldx].
+  void (*linear_f32)(const LinearTask& task, const float* x, int64_t ldx, void* scratch);
+  size_t (*linear_int8_scratch)(const WeightRows& w);
+  /// The same over int8 activations; every quantised format.
+  void (*linear_int8)(const LinearTask& task, const Int8Rows& x, void* scratch);
+  /// Rounds a row of `in` (a multiple of 32) numbers.
+  void (*quantize)(const float* x, int64_t in, int8_t* codes, float* scales, int32_t* sums);
+  /// Row `row` in fp32, equal to dequantize_row bit for bit.
+  void (*dequantize)(const WeightRows& w, int64_t row, float* out);
+};
+
+/// Names as MLXGK_ISA spells them: portable, avx2, avx512, avx512vnni, neon.
+/// @return the table of that name, or null when this machine or build lacks it.
+const KernelTable* kernels_named(const char* name);
+
+/// The best instruction set of this machine, or the one that the environment variable MLXGK_ISA
+/// names. @throws ArgumentError naming MLXGK_ISA and the choices when that one is missing.
+const KernelTable& active_table();
+
+}  // namespace genkit::kernels

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "genkit/kernels/kernel_table.h"
+
+namespace genkit::kernels {
+
+/// One product of a set that shares its input.
+struct LinearTarget {
+  WeightRows weight;
+  int64_t out = 0;              ///< rows of the weight
+  const float* bias = nullptr;  ///< [out], or null
+  float* y = nullptr;           ///< [rows, out]
+  bool int8 = false;            ///< round the activations; only for quantised formats
+};
+
+/// y_i = x w_i^T + bias_i for every target, on the threads of the pool. The bits of a row of y
+/// depend neither on the other rows nor on the number of threads.
+/// @param x [rows, in]; every weight has the same `in`.
+void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTarget>& targets,
+            const KernelTable& table = active_table());
+
+/// Rows `ids` of a weight in fp32, or its first `count` rows when `ids` is null. @param out [count, in].
+void take_rows(const WeightRows& w, const int32_t* ids, int64_t count, float* out,
+               const KernelTable& table = active_table());
+
+/// Memory of the calling thread, at least `bytes`, reused by the next call; contents are lost.
+/// Slots let one kernel hold several at once.
+void* scratch(size_t bytes, int slot = 0);
+
+}  // namespace genkit::kernels
