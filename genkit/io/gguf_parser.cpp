@@ -255,6 +255,9 @@ void GgufParser::size_tensor(GgufTensor* tensor) {
                                         tensor->shape.back(), t.name, t.block_values));
   }
   uint64_t bytes = row_bytes(*tensor->format, tensor->shape.back());
+  if (is_quantized(*tensor->format) && bytes > kMaxDimension) {
+    out_.fail(tensor->name, fmt::format("rows of {} bytes, more than {}", bytes, kMaxDimension));
+  }
   for (size_t d = 0; d + 1 < tensor->shape.size(); ++d) {
     if (bytes > file_.size() / uint64_t(tensor->shape[d])) {
       out_.fail(tensor->name, fmt::format("shape [{}] of {} does not fit into a file of {} bytes",
