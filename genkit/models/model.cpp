@@ -1,11 +1,18 @@
 #include "genkit/models/model.h"
 
+#include <algorithm>
+
 namespace genkit::models {
 
 cache::KvCache Model::make_cache(ops::KvType type) const {
   std::vector<ops::KvShape> layers = cache_layers();
   for (ops::KvShape& shape : layers) shape.type = type;
   return cache::KvCache(std::move(layers));
+}
+
+int Model::rope_length(int prompt_length, int total) const {
+  const std::optional<int> border = cache_border();
+  return border && total > *border ? std::max(prompt_length, *border + 1) : prompt_length;
 }
 
 bool Model::can_extend(int cached, int total) const {

@@ -96,12 +96,17 @@ class Model {
 
   virtual Components components() const = 0;
 
+  /// What generation puts into RowSpan::rope_length for a row of `total` tokens (those fed by this
+  /// pass included) that began with a prompt of `prompt_length`, cached or not.
+  int rope_length(int prompt_length, int total) const;
   /// False when a row that holds `cached` positions cannot go on to a total of `total`: its keys were
-  /// rotated with frequencies that the longer row does not use (phi3 past
-  /// original_max_position_embeddings). Its tokens must then be fed again, from position 0, with
-  /// `rope_length` = total; a pass must not cross that border. @see cache_border
+  /// rotated with frequencies that the longer row does not use. All its tokens must then be fed
+  /// again, from position 0; and no pass may begin below that border and end past it with more than
+  /// the prompt. @see cache_border
+  /// @source transformers 5.23 Phi3ForCausalLM.prepare_inputs_for_generation.
   bool can_extend(int cached, int total) const;
-  /// The total length past which can_extend() turns false; nothing where there is no such border.
+  /// The total length past which can_extend() turns false: phi3's original_max_position_embeddings.
+  /// Nothing where there is no such border.
   virtual std::optional<int> cache_border() const { return std::nullopt; }
 
  protected:
