@@ -25,8 +25,10 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=0}
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 
 run_target() {
-  local target="$1" work="$build/fuzz/$1" dictionary="tests/fuzz/$1.dict" options=("${limits[@]}")
-  [ ! -f "$dictionary" ] || options+=(-dict="$dictionary")
+  local target="$1" work="$build/fuzz/$1" dictionary options=("${limits[@]}")
+  for dictionary in "tests/fuzz/$target.dict" "$build/fuzz/seeds/$target.dict"; do
+    [ ! -f "$dictionary" ] || options+=(-dict="$dictionary")
+  done
   rm -rf "$work/findings"
   mkdir -p "$work/corpus" "$work/findings" "$build/fuzz/seeds/$target"
   if [ -d "tests/fuzz/regressions/$target" ]; then

@@ -114,6 +114,22 @@ def safetensors(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + data
 
 
+CALLER_OPTIONS = {
+    "max_new_tokens": 8, "do_sample": True, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "seed": 3,
+    "eos_token_id": [1, 2], "stop_strings": ["end"],
+}  # fmt: skip
+
+
+def json_keys(value):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from json_keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from json_keys(inner)
+
+
 def seeds():
     """Yields (target, name, content)."""
     configs = sorted(GOLDENS.glob("models/*/config*.json"))
@@ -121,6 +137,9 @@ def seeds():
         name = f"{path.parent.name}_{path.stem}"
         yield "json", name, path.read_bytes()
         yield "config", name, path.read_bytes()
+    for path in sorted(GOLDENS.glob("models/*/generation_config.json")):
+        yield "generation_config", path.parent.name, path.read_bytes()
+    yield "generation_config", "caller", json.dumps(CALLER_OPTIONS).encode()
     yield "json", "numbers", b'{"a": [0, -1, 1.5e300, 1e-400, 18446744073709551615, true, null, "\\u00e9\\ud83d\\ude00"]}'
 
     for model in ("llama", "gpt2"):
@@ -148,10 +167,16 @@ def seeds():
 
 def main():
     out = Path(sys.argv[1])
+    words = {"config": set(), "generation_config": set(), "tokenizer": set()}
     for target, name, content in seeds():
         path = out / target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        if target in words:
+            words[target].update(key for key in json_keys(json.loads(content)) if key.isidentifier())
+    # The words that matter to a reader of JSON are its keys.
+    for target, keys in words.items():
+        (out / f"{target}.dict").write_text("".join(f'"\\"{key}\\":"\n' for key in sorted(keys)))
 
 
 if __name__ == "__main__":
