@@ -42,6 +42,8 @@ struct LinearTask {
 };
 constexpr int kRowBlock = 16;
 
+enum class ActivationKind : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu, kIdentity };
+
 struct KernelTable {
   const char* name;
 
@@ -55,6 +57,22 @@ struct KernelTable {
   void (*quantize)(const float* x, int64_t in, int8_t* codes, float* scales, int32_t* sums);
   /// Row `row` in fp32, equal to dequantize_row bit for bit.
   void (*dequantize)(const WeightRows& w, int64_t row, float* out);
+
+  // Of one row of n numbers; null parameters are left out.
+  void (*rms_norm)(const float* x, int64_t n, const float* weight, float eps, float offset, float* out);
+  void (*layer_norm)(const float* x, int64_t n, const float* weight, const float* bias, float eps,
+                     float* out);
+  void (*add)(const float* a, const float* b, int64_t n, float* out);
+  /// The heads of one token; rotates the first 2 * half_dims numbers of each.
+  void (*rope)(const float* x, int64_t heads, int64_t dim, const float* cosines, const float* sines,
+               int64_t half_dims, bool interleaved, float* out);
+  /// activation(x) * up
+  void (*activate)(ActivationKind kind, const float* x, const float* up, int64_t n, float* out);
+  void (*softcap)(const float* x, int64_t n, float cap, float* out);
+
+  int64_t (*argmax)(const float* x, int64_t n);
+  float (*sum_exp)(const float* x, int64_t n, float shift);
+  int64_t (*above)(const float* x, int64_t n, float bound, int64_t* from, int32_t* indices, int64_t room);
 };
 
 /// Names as MLXGK_ISA spells them: portable, avx2, avx512, avx512vnni, neon.

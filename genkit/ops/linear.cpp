@@ -96,8 +96,6 @@ class Linear : public CpuPrimitive {
   std::vector<Part> parts_;
 };
 
-mx::array to_f32(const mx::array& a) { return a.dtype() == mx::float32 ? a : mx::astype(a, mx::float32); }
-
 }  // namespace
 
 std::vector<mx::array> linear_many(const mx::array& x, const std::vector<const Weight*>& weights,

@@ -3,6 +3,7 @@
 #include <mlx/allocator.h>
 #include <mlx/backend/cpu/encoder.h>
 #include <mlx/device.h>
+#include <mlx/ops.h>
 #include <mlx/stream.h>
 #include <mlx/transforms.h>
 #include <mlx/utils.h>
@@ -45,6 +46,8 @@ void copy_strided(const mx::array& a, char* out) {
 bool on_cpu() { return mx::default_device() == mx::Device::cpu; }
 
 mx::Stream cpu_stream() { return mx::default_stream(mx::Device::cpu); }
+
+mx::array to_f32(const mx::array& a) { return a.dtype() == mx::float32 ? a : mx::astype(a, mx::float32); }
 
 void allocate(mx::array& out) { out.set_data(mx::allocator::malloc(out.nbytes())); }
 

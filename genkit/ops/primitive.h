@@ -33,6 +33,33 @@ class CpuPrimitive : public mx::Primitive {
   virtual std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const;
 };
 
+/// A node made of two functions: for operations with nothing to remember but what those capture.
+class FunctionPrimitive : public CpuPrimitive {
+ public:
+  using Evaluate = std::function<void(const mx::Stream& stream, const std::vector<mx::array>& inputs,
+                                      std::vector<mx::array>& outputs)>;
+  using Composed = std::function<std::vector<mx::array>(const std::vector<mx::array>&)>;
+  FunctionPrimitive(mx::Stream stream, const char* name, Evaluate evaluate, Composed composed)
+      : CpuPrimitive(stream), name_(name), evaluate_(std::move(evaluate)), composed_(std::move(composed)) {}
+  const char* name() const override { return name_; }
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    evaluate_(stream(), inputs, outputs);
+  }
+
+ protected:
+  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
+    return composed_(inputs);
+  }
+
+ private:
+  const char* name_;
+  Evaluate evaluate_;
+  Composed composed_;
+};
+
+/// `a` as float32, itself when it is already.
+mx::array to_f32(const mx::array& a);
+
 /// The CPU stream that new nodes go to.
 mx::Stream cpu_stream();
 

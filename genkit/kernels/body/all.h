@@ -4,6 +4,9 @@
 #include "genkit/kernels/body/unpack.h"
 #include "genkit/kernels/body/linear_f32.h"
 #include "genkit/kernels/body/linear_int8.h"
+#include "genkit/kernels/body/functions.h"
+#include "genkit/kernels/body/layers.h"
+#include "genkit/kernels/body/sampling.h"
 // clang-format on
 
 constexpr KernelTable make_table(const char* name) {
@@ -15,5 +18,14 @@ constexpr KernelTable make_table(const char* name) {
   table.linear_int8 = linear_int8;
   table.quantize = quantize;
   table.dequantize = dequantize;
+  table.rms_norm = rms_norm;
+  table.layer_norm = layer_norm;
+  table.add = add_rows;
+  table.rope = rope;
+  table.activate = activate;
+  table.softcap = softcap;
+  table.argmax = argmax;
+  table.sum_exp = sum_exp;
+  table.above = above;
   return table;
 }

@@ -37,6 +37,8 @@ inline V16 round(V16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEARES
 inline V16 select_less(V16 a, V16 b, V16 yes, V16 no) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
 }
+/// Bit i: a_i > b_i.
+inline uint32_t greater_mask(V16 a, V16 b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ); }
 /// a * 2^n for whole n in [-126, 127].
 inline V16 ldexp(V16 a, V16 n) {
   const __m512i exponent =

@@ -79,6 +79,11 @@ inline V16 fma(V16 a, V16 b, V16 c) {
 #endif
 }
 inline V16 select_less(V16 a, V16 b, V16 yes, V16 no) { return {a.v < b.v ? yes.v : no.v}; }
+inline uint32_t greater_mask(V16 a, V16 b) {
+  uint32_t mask = 0;
+  for (int i = 0; i < 16; ++i) mask |= uint32_t(a.v[i] > b.v[i]) << i;
+  return mask;
+}
 inline V16 min(V16 a, V16 b) { return select_less(a, b, a, b); }
 inline V16 max(V16 a, V16 b) { return select_less(b, a, a, b); }
 inline V16 abs(V16 a) {
@@ -87,10 +92,16 @@ inline V16 abs(V16 a) {
 }
 /// For |a| < 2^22: adding and taking away 1.5 * 2^23 leaves no bits below one.
 inline V16 round(V16 a) {
+#if defined(__aarch64__)
+  float32x4_t* lanes = reinterpret_cast<float32x4_t*>(&a);
+  for (int i = 0; i < 4; ++i) lanes[i] = vrndnq_f32(lanes[i]);
+  return a;
+#else
   Floats shifted = a.v + 12582912.0f;
   // Keeps a compiler that is told to be fast from seeing through it.
   asm volatile("" : "+m"(shifted));
   return {shifted - 12582912.0f};
+#endif
 }
 inline V16 ldexp(V16 a, V16 n) {
   const Ints exponent = (__builtin_convertvector(n.v, Ints) + 127) << 23;
