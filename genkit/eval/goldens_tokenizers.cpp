@@ -46,6 +46,30 @@ void check_decoding(const text::Tokenizer& tokenizer, const JsonView& c) {
   }
 }
 
+void expect_rows(const std::string& field, const std::vector<std::vector<int32_t>>& got,
+                 const JsonView& want) {
+  const auto rows = id_rows(want);
+  if (got.size() != rows.size()) {
+    throw Mismatch(fmt::format("{}: got {} rows, expected {}", field, got.size(), rows.size()));
+  }
+  for (size_t i = 0; i < got.size(); ++i) expect_ids(fmt::format("{}[{}]", field, i), got[i], rows[i]);
+}
+
+void check_batch(const text::Tokenizer& tokenizer, const JsonView& c) {
+  const auto texts = c.at("texts").strings();
+  text::PaddingOptions options;
+  options.padding_side = c.at("padding_side").string();
+  const auto batch = tokenizer.encode_padded(texts, options);
+  expect_rows("input_ids", batch.input_ids, c.at("input_ids"));
+  expect_rows("attention_mask", batch.attention_mask, c.at("attention_mask"));
+  const JsonView cut = c.at("truncated_to_6");
+  options.max_length = 6;
+  options.pad_to_max_length = true;
+  const auto shorter = tokenizer.encode_padded(texts, options);
+  expect_rows("truncated_to_6.input_ids", shorter.input_ids, cut.at("input_ids"));
+  expect_rows("truncated_to_6.attention_mask", shorter.attention_mask, cut.at("attention_mask"));
+}
+
 }  // namespace
 
 void run_tokenizers(const GoldenFile& file, GoldenSet& set, GoldenReport& report) {
@@ -54,9 +78,11 @@ void run_tokenizers(const GoldenFile& file, GoldenSet& set, GoldenReport& report
     report.run(name, [&] {
       const auto tokenizer = set.tokenizer(name.substr(0, name.find('/')));
       if (c.has("input_ids")) {
-        throw Mismatch("padding is not supported yet");
+        check_batch(*tokenizer, c);
       } else if (c.has("texts")) {
-        throw Mismatch("pairs are not supported yet");
+        const auto texts = c.at("texts").strings();
+        expect_ids("ids_with_special_tokens", tokenizer->encode_pair(texts.at(0), texts.at(1)),
+                   c.at("ids_with_special_tokens").integers<int32_t>());
       } else {
         if (c.has("text")) check_encoding(*tokenizer, c);
         check_decoding(*tokenizer, c);

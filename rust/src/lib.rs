@@ -1,3 +1,8 @@
 //! Tokenizers and chat templates behind a C ABI; `include/genkit_rust.h` states its conventions.
 
+mod engine;
 mod ffi;
+mod pre_tokenizers;
+mod scored_bpe;
+mod tokenizer;
+mod vocab;
