@@ -168,7 +168,7 @@ void resolve_activation(const JsonView& json, ModelConfig& c) {
   // Gemma's first files say "gelu" and mean the approximation.
   if (c.family == Family::kGemma && c.hidden_act == "gelu") c.hidden_act = "gelu_pytorch_tanh";
   if (is_known_activation(c.hidden_act)) return;
-  for (const FieldRow& row : field_rows()) {
+  for (const FieldRow& row : model_field_rows()) {
     const bool ours = (row.families & mask(c.family)) != 0;
     if (ours &&
         (row.key == "hidden_act" || row.key == "hidden_activation" || row.key == "activation_function")) {
@@ -225,7 +225,7 @@ bool is_neutral(const Json& value) {
 }
 
 bool has_row(std::string_view key, Family family) {
-  const auto rows = field_rows();
+  const auto rows = model_field_rows();
   return std::any_of(rows.begin(), rows.end(), [&](const FieldRow& row) {
     return (row.families & mask(family)) != 0 && (row.key == key || row.old_key == key);
   });
@@ -301,7 +301,7 @@ ModelConfig ModelConfig::from_json(const Json& whole, const std::string& file) {
   c.model_type = row->model_type;
   c.family = row->family;
 
-  for (const FieldRow& field : field_rows()) {
+  for (const FieldRow& field : model_field_rows()) {
     if ((field.families & mask(c.family)) != 0) read_field(field, json, c);
   }
   read_eos(json, c);

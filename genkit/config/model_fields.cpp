@@ -338,7 +338,7 @@ constexpr std::string_view kActivations[] = {
 
 }  // namespace
 
-std::span<const FieldRow> field_rows() { return kRows; }
+std::span<const FieldRow> model_field_rows() { return kRows; }
 std::span<const ModelTypeRow> model_type_rows() { return kModelTypes; }
 std::span<const OnlyRow> only_rows() { return kOnly; }
 

@@ -33,7 +33,7 @@ inline constexpr std::string_view kRequired = "required";
 /// Absent or null: left at zero for resolve() to work out from other fields.
 inline constexpr std::string_view kDerived = "derived";
 
-std::span<const FieldRow> field_rows();
+std::span<const FieldRow> model_field_rows();
 
 /// A model type that config.json may name.
 struct ModelTypeRow {
