@@ -19,7 +19,7 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
 
 /// Calls visit(member) with the row's pointer to member of its real type.
 template <class Visit>
-decltype(auto) with_member(const FieldRow& row, Visit visit) {
+decltype(auto) with_member(const OptionRow& row, Visit visit) {
   return std::visit(visit, row.member);
 }
 
@@ -66,7 +66,7 @@ template <class T>
 T value_type_of(Member<T>);
 
 /// Reads one value into its member, the range included: a file's message should name the path.
-void read_row(const FieldRow& row, const JsonView& view, GenerationConfig& out) {
+void read_row(const OptionRow& row, const JsonView& view, GenerationConfig& out) {
   with_member(row, [&](auto member) {
     using T = decltype(value_type_of(member));
     T value{};
@@ -86,7 +86,7 @@ GenerationConfig parse(const json& source, const std::string& name, JsonView::Bl
   if (!view.is_object()) view.fail_expected("an object");
   std::map<std::string_view, std::string> given;
   view.for_each([&](const std::string& key, const JsonView& value) {
-    if (const FieldRow* row = find_field(key)) {
+    if (const OptionRow* row = find_option(key)) {
       const auto [earlier, first] = given.emplace(row->name, key);
       if (!first)
         value.fail(fmt::format("means the same option as `{}`, which is given too", earlier->second));
@@ -106,7 +106,7 @@ GenerationConfig parse(const json& source, const std::string& name, JsonView::Bl
 
 /// Takes what `from` sets and `to` does not, and notes where it came from.
 void fill(GenerationConfig& to, const GenerationConfig& from, Origin origin, EffectiveConfig& config) {
-  for (const FieldRow& row : field_rows()) {
+  for (const OptionRow& row : option_rows()) {
     with_member(row, [&](auto member) {
       if ((to.*member) || !(from.*member)) return;
       to.*member = from.*member;
@@ -118,7 +118,7 @@ void fill(GenerationConfig& to, const GenerationConfig& from, Origin origin, Eff
 const GenerationConfig& defaults() {
   static const GenerationConfig config = [] {
     GenerationConfig out;
-    for (const FieldRow& row : field_rows()) {
+    for (const OptionRow& row : option_rows()) {
       const json value = json::parse(row.fallback);
       if (!value.is_null()) read_row(row, JsonView(value, std::string(row.name)), out);
     }
@@ -128,7 +128,7 @@ const GenerationConfig& defaults() {
 }
 
 /// True where the field is set to something that changes the result.
-bool acts(const FieldRow& row, const GenerationConfig& config) {
+bool acts(const OptionRow& row, const GenerationConfig& config) {
   return with_member(row, [&](auto member) {
     if (!(config.*member)) return false;
     if (row.neutral.empty()) return true;
@@ -136,14 +136,14 @@ bool acts(const FieldRow& row, const GenerationConfig& config) {
   });
 }
 
-bool is_neutral(const UnsupportedRow& row, const json& value) {
+bool is_neutral(const UnsupportedOption& row, const json& value) {
   const json neutral = json::parse(row.neutral);
   return value.is_null() || std::find(neutral.begin(), neutral.end(), value) != neutral.end();
 }
 
 /// The first option that only sampling honours and that the caller has set to something.
-const FieldRow* sampling_option(const GenerationConfig& request, const GenerationConfig* row) {
-  for (const FieldRow& field : field_rows()) {
+const OptionRow* sampling_option(const GenerationConfig& request, const GenerationConfig* row) {
+  for (const OptionRow& field : option_rows()) {
     if (field.modes & static_cast<uint8_t>(GenerationMode::kGreedy)) continue;
     if (acts(field, request) || (row && acts(field, *row))) return &field;
   }
@@ -181,7 +181,7 @@ void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const Ge
 
 void check_against_mode(EffectiveConfig& out) {
   const char* mode = to_string(out.mode);
-  for (const FieldRow& row : field_rows()) {
+  for (const OptionRow& row : option_rows()) {
     if ((row.modes & static_cast<uint8_t>(out.mode)) || !acts(row, out.values)) continue;
     const Origin origin = out.origins.find(row.name)->second;
     const std::string value =
@@ -209,7 +209,7 @@ void check_unsupported(const EffectiveConfig& out, const GenerationConfig& model
     merged.emplace(name, std::pair(value, Origin::kRequest));
   for (const auto& [name, value] : model.unsupported) merged.emplace(name, std::pair(value, Origin::kModel));
   for (const auto& [name, entry] : merged) {
-    const UnsupportedRow* known = find_unsupported(name);
+    const UnsupportedOption* known = find_unsupported(name);
     if (is_neutral(*known, entry.first)) continue;
     const std::string what = fmt::format("{}: {} asks for {}, which {} decoding does not do", name,
                                          printable(entry.first.dump()), known->help, to_string(out.mode));
@@ -233,7 +233,7 @@ GenerationConfig GenerationConfig::from_model(const json& source, const std::str
 
 json GenerationConfig::to_json() const {
   json out = json::object();
-  for (const FieldRow& row : field_rows()) {
+  for (const OptionRow& row : option_rows()) {
     with_member(row, [&](auto member) {
       if (this->*member) out[std::string(row.name)] = field::write_field(*(this->*member));
     });
@@ -243,7 +243,7 @@ json GenerationConfig::to_json() const {
 }
 
 void GenerationConfig::validate() const {
-  for (const FieldRow& row : field_rows()) {
+  for (const OptionRow& row : option_rows()) {
     with_member(row, [&](auto member) {
       if (!(this->*member)) return;
       const std::string text = field::complaint(*(this->*member), row.range);
@@ -264,7 +264,7 @@ void GenerationConfig::validate() const {
 }
 
 void GenerationConfig::set(std::string_view name, const std::string& text) {
-  const FieldRow* row = find_field(name);
+  const OptionRow* row = find_option(name);
   if (!row && !find_unsupported(name)) {
     throw ArgumentError(
         fmt::format("{}: unknown option{}", printable(name), suggestion(name, all_field_names())));
@@ -312,7 +312,7 @@ const char* to_string(Origin origin) {
 const std::vector<FieldInfo>& generation_fields() {
   static const std::vector<FieldInfo> fields = [] {
     std::vector<FieldInfo> out;
-    for (const FieldRow& row : field_rows()) {
+    for (const OptionRow& row : option_rows()) {
       const size_t aliases = static_cast<size_t>(
           std::find(row.aliases.begin(), row.aliases.end(), std::string_view()) - row.aliases.begin());
       FieldInfo info{row.name,
@@ -339,7 +339,7 @@ const std::vector<FieldInfo>& generation_fields() {
 std::string EffectiveConfig::explain() const {
   std::string out = fmt::format("mode = {}\n", to_string(mode));
   const json shown = values.to_json();
-  for (const FieldRow& row : field_rows()) {
+  for (const OptionRow& row : option_rows()) {
     const auto origin = origins.find(row.name);
     if (origin == origins.end()) continue;
     out += fmt::format("{} = {} ({})\n", row.name, shown.at(std::string(row.name)).dump(),

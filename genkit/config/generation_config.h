@@ -68,6 +68,10 @@ struct GenerationConfig {
   std::optional<std::vector<int32_t>> suppress_tokens;
   std::optional<std::vector<int32_t>> begin_suppress_tokens;
   std::optional<bool> renormalize_logits;
+  std::optional<double> guidance_scale;
+
+  // How it is computed.
+  std::optional<bool> use_cache;
 
   // What is returned beside the tokens.
   std::optional<int> top_logprobs;

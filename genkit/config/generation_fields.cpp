@@ -23,7 +23,7 @@ constexpr Range kUnitAboveZero{.min = 0, .max = 1, .min_open = true};
 constexpr Range kUnitBelowOne{.min = 0, .max = 1, .max_open = true};
 
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr FieldRow kRows[] = {
+constexpr OptionRow kRows[] = {
     {"max_new_tokens",
      {"max_tokens"},
      &C::max_new_tokens,
@@ -269,6 +269,23 @@ constexpr FieldRow kRows[] = {
      "false",
      "Log-softmax after all other processors."},
 
+    {"guidance_scale",
+     {},
+     &C::guidance_scale,
+     kAll,
+     kAny,
+     "null",
+     "1.0",
+     "Classifier-free guidance: above 1, away from the negative prompt."},
+    {"use_cache",
+     {},
+     &C::use_cache,
+     kAll,
+     kAny,
+     "true",
+     "true",
+     "Keep keys and values between steps; false: the same tokens, by computing all again."},
+
     {"top_logprobs",
      {"logprobs"},
      &C::top_logprobs,
@@ -295,7 +312,7 @@ constexpr FieldRow kRows[] = {
      "Return the model's logits of each step."},
 };
 
-constexpr UnsupportedRow kUnsupported[] = {
+constexpr UnsupportedOption kUnsupported[] = {
     {"num_beams", "[1]", "beam search"},
     {"num_beam_groups", "[1]", "diverse beam search"},
     {"diversity_penalty", "[0.0]", "diverse beam search"},
@@ -306,7 +323,6 @@ constexpr UnsupportedRow kUnsupported[] = {
     {"dola_layers", "[]", "DoLa"},
     {"force_words_ids", "[[]]", "constrained beam search"},
     {"constraints", "[[]]", "constrained beam search"},
-    {"guidance_scale", "[1.0]", "classifier-free guidance"},
     {"watermarking_config", "[]", "watermarking"},
     {"token_healing", "[false]", "token healing"},
     {"prompt_lookup_num_tokens", "[]", "prompt lookup"},
@@ -321,7 +337,6 @@ constexpr UnsupportedRow kUnsupported[] = {
     {"assistant_ensemble_weight", "[]", "assisted generation"},
     {"speculation_type", "[]", "assisted generation"},
     {"use_mtp", "[false]", "multi-token prediction"},
-    {"use_cache", "[true]", "running without a cache"},
     {"output_attentions", "[false]", "returning attention weights"},
     {"output_hidden_states", "[false]", "returning hidden states"},
     {"decoder_start_token_id", "[]", "encoder-decoder models"},
@@ -342,12 +357,12 @@ constexpr std::string_view kBookkeeping[] = {
 
 }  // namespace
 
-std::span<const FieldRow> field_rows() { return kRows; }
-std::span<const UnsupportedRow> unsupported_rows() { return kUnsupported; }
+std::span<const OptionRow> option_rows() { return kRows; }
+std::span<const UnsupportedOption> unsupported_options() { return kUnsupported; }
 std::span<const std::string_view> bookkeeping_keys() { return kBookkeeping; }
 
-const FieldRow* find_field(std::string_view name) {
-  for (const FieldRow& row : kRows) {
+const OptionRow* find_option(std::string_view name) {
+  for (const OptionRow& row : kRows) {
     if (row.name == name) return &row;
     if (!name.empty() && std::find(row.aliases.begin(), row.aliases.end(), name) != row.aliases.end())
       return &row;
@@ -355,22 +370,22 @@ const FieldRow* find_field(std::string_view name) {
   return nullptr;
 }
 
-const UnsupportedRow* find_unsupported(std::string_view name) {
+const UnsupportedOption* find_unsupported(std::string_view name) {
   const auto found = std::find_if(std::begin(kUnsupported), std::end(kUnsupported),
-                                  [&](const UnsupportedRow& row) { return row.name == name; });
+                                  [&](const UnsupportedOption& row) { return row.name == name; });
   return found == std::end(kUnsupported) ? nullptr : found;
 }
 
 std::span<const std::string_view> all_field_names() {
   static const std::vector<std::string_view> names = [] {
     std::vector<std::string_view> out;
-    for (const FieldRow& row : kRows) {
+    for (const OptionRow& row : kRows) {
       out.push_back(row.name);
       for (const std::string_view alias : row.aliases) {
         if (!alias.empty()) out.push_back(alias);
       }
     }
-    for (const UnsupportedRow& row : kUnsupported) out.push_back(row.name);
+    for (const UnsupportedOption& row : kUnsupported) out.push_back(row.name);
     return out;
   }();
   return names;

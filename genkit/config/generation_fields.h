@@ -20,7 +20,7 @@ using AnyMember =
                  Member<std::vector<SequenceBias>>, Member<LengthDecay>>;
 
 /// A row of the table.
-struct FieldRow {
+struct OptionRow {
   std::string_view name;
   std::array<std::string_view, 3> aliases;
   AnyMember member;
@@ -30,23 +30,23 @@ struct FieldRow {
   std::string_view neutral;   ///< the value that changes nothing, as JSON; "": there is none
   std::string_view help;
 };
-std::span<const FieldRow> field_rows();
+std::span<const OptionRow> option_rows();
 
 /// An option of transformers that no mode here honours.
-struct UnsupportedRow {
+struct UnsupportedOption {
   std::string_view name;
   std::string_view neutral;  ///< JSON list of the values that ask for nothing; null is always one
   std::string_view help;
 };
-std::span<const UnsupportedRow> unsupported_rows();
+std::span<const UnsupportedOption> unsupported_options();
 
 /// Keys of generation_config.json that say how transformers runs or where the file came from, and
 /// cannot change a token.
 std::span<const std::string_view> bookkeeping_keys();
 
 /// The row with that name or alias, or null.
-const FieldRow* find_field(std::string_view name);
-const UnsupportedRow* find_unsupported(std::string_view name);
+const OptionRow* find_option(std::string_view name);
+const UnsupportedOption* find_unsupported(std::string_view name);
 /// Every name and alias, for suggestions.
 std::span<const std::string_view> all_field_names();
 

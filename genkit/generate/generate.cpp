@@ -51,6 +51,7 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
                             {.model_defaults = request.model_defaults,
                              .hooks = request.hooks,
                              .processors = request.processors,
+                             .prefix_allowed_tokens_fn = request.prefix_allowed_tokens_fn,
                              .prefill_chunk = request.prefill_chunk,
                              .skip_special_tokens = request.skip_special_tokens,
                              .overrun = request.overrun});

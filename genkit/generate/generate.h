@@ -37,6 +37,8 @@ struct Prompt {
   /// One 0 or 1 an id, where 0 is padding. Empty: as transformers infers it, all ones unless the pad
   /// id occurs in the prompt and is no EOS id.
   std::vector<int32_t> attention_mask = {};
+  /// What guidance_scale leads away from; empty: the prompt's last token alone.
+  std::vector<int32_t> negative_prompt_ids = {};
   /// What stands for the row in the sampling key (seed, row, step); nothing: its place in the batch.
   std::optional<uint64_t> row_key = {};
 };
@@ -48,6 +50,8 @@ struct GenerationRequest {
   GenerationConfig model_defaults;
   std::vector<models::ForwardHook*> hooks;
   std::vector<logits::UserProcessor> processors;  ///< run after the library's, before the warpers
+  /// The only ids that may come next, by row and what it has so far (padding included).
+  logits::PrefixAllowed prefix_allowed_tokens_fn;
   /// Called on the generating thread, between steps. Returning false cancels that row.
   std::function<bool(const StreamEvent&)> on_token;
   /// Called during long prefills with (tokens done, tokens in all).

@@ -58,6 +58,14 @@ void check_holes(const std::vector<int32_t>& mask, int padding, int max_length,
   }
 }
 
+void check_ids(const std::vector<int32_t>& ids, int vocab, const std::string& name) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < vocab) continue;
+    throw ArgumentError(
+        fmt::format("{}: id {} at position {} is outside the vocabulary of {}", name, ids[i], i, vocab));
+  }
+}
+
 int resolve_max_length(const GenerationConfig& config, const config::ModelConfig& model, int prompt_length,
                        const std::string& name) {
   const int positions = model.max_position_embeddings;
@@ -108,12 +116,10 @@ PreparedPrompt prepare_prompt(const Prompt& prompt, const EffectiveConfig& effec
   if (prompt.ids.size() > static_cast<size_t>(std::numeric_limits<int>::max() / 2)) {
     throw ArgumentError(fmt::format("{}: {} tokens are too many", name, prompt.ids.size()));
   }
-  const int vocab = model.config().vocab_size;
-  for (size_t i = 0; i < prompt.ids.size(); ++i) {
-    if (prompt.ids[i] < 0 || prompt.ids[i] >= vocab) {
-      throw ArgumentError(fmt::format("{}: id {} at position {} is outside the vocabulary of {}", name,
-                                      prompt.ids[i], i, vocab));
-    }
+  check_ids(prompt.ids, model.config().vocab_size, name);
+  check_ids(prompt.negative_prompt_ids, model.config().vocab_size, name + ": negative_prompt_ids");
+  if (!prompt.negative_prompt_ids.empty() && config.guidance_scale.value_or(1) == 1) {
+    throw ArgumentError(name + ": negative_prompt_ids: has no effect without guidance_scale");
   }
   const std::vector<int32_t> mask = attention_mask(prompt, config, name);
   PreparedPrompt out;

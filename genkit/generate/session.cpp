@@ -69,6 +69,8 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   setup.skip_special_tokens = options_.skip_special_tokens;
   setup.overrun = options_.overrun;
   setup.user_processors = options_.processors;
+  setup.prefix_allowed = options_.prefix_allowed_tokens_fn;
+  setup.negative_prompt = prompt.negative_prompt_ids;
   const size_t tokens = setup.prompt.tokens.size();
   auto row = std::make_unique<Row>();
   row->strategy = std::make_unique<SingleRow>(std::move(setup));
@@ -155,8 +157,8 @@ bool GenerationSession::step() {
 }
 
 void GenerationSession::retire() {
-  const bool all_finished =
-      std::all_of(rows_.begin(), rows_.end(), [](const auto& row) { return row.second->strategy->finished(); });
+  const bool all_finished = std::all_of(rows_.begin(), rows_.end(),
+                                        [](const auto& row) { return row.second->strategy->finished(); });
   for (const auto& [number, row] : rows_) {
     if (all_finished && !row->strategy->done()) row->strategy->cancel(events_);
     if (!row->strategy->done() || row->released) continue;
@@ -182,7 +184,8 @@ void GenerationSession::cancel_all() {
 }
 
 bool GenerationSession::active() const {
-  return std::any_of(rows_.begin(), rows_.end(), [](const auto& row) { return !row.second->strategy->done(); });
+  return std::any_of(rows_.begin(), rows_.end(),
+                     [](const auto& row) { return !row.second->strategy->done(); });
 }
 
 GeneratedRow GenerationSession::take(size_t number) {

@@ -15,6 +15,7 @@ struct SessionOptions {
   GenerationConfig model_defaults;
   std::vector<models::ForwardHook*> hooks;
   std::vector<logits::UserProcessor> processors;
+  logits::PrefixAllowed prefix_allowed_tokens_fn;
   int prefill_chunk = 512;
   bool skip_special_tokens = true;
   bool overrun = false;

@@ -18,10 +18,12 @@ SingleRow::SingleRow(RowSetup setup)
               .padding = setup_.prompt.padding,
               .max_length = setup_.prompt.max_length,
               .vocab_size = setup_.vocab_size,
-              .user_processors = setup_.user_processors}),
+              .user_processors = setup_.user_processors,
+              .prefix_allowed = setup_.prefix_allowed,
+              .row = setup_.row}),
       start_(std::chrono::steady_clock::now()),
       context_(setup_.prompt.ids),
-      tokens_(setup_.prompt.tokens) {
+      tokens_(setup_.prompt.tokens, setup_.cache_border, setup_.config.values.use_cache.value_or(true)) {
   const GenerationConfig& config = setup_.config.values;
   const std::vector<std::string> stops = config.stop_strings.value_or(std::vector<std::string>{});
   if (!stops.empty()) {
@@ -29,30 +31,26 @@ SingleRow::SingleRow(RowSetup setup)
     stop_strings_.emplace(*setup_.tokenizer, stops);
   }
   if (setup_.tokenizer) text_.emplace(*setup_.tokenizer, stops, setup_.skip_special_tokens);
-  rope_length_ = static_cast<int>(tokens_.size());
+  if (config.guidance_scale.value_or(1) != 1) {
+    std::vector<int32_t> negative = setup_.negative_prompt;
+    if (negative.empty()) negative = {setup_.prompt.ids.back()};
+    unconditional_.emplace(std::move(negative), setup_.cache_border, config.use_cache.value_or(true));
+  }
   result_.prompt_ids = setup_.prompt.ids;
   result_.seed = setup_.key.seed;
 }
 
 std::vector<Feed> SingleRow::plan(cache::KvCache& cache) {
-  const int total = static_cast<int>(tokens_.size());
-  // Past the border the keys that are held were rotated with the wrong frequencies: begin again.
-  const auto border = setup_.cache_border;
-  if (slot_ >= 0 && border && rope_length_ <= *border && total > *border) {
-    cache.remove_row(slot_);
-    slot_ = -1;
-    rope_length_ = total;
-  }
-  if (slot_ < 0) slot_ = cache.add_row();
-  Feed feed{.slot = slot_, .tokens = {}, .rope_length = rope_length_};
-  feed.tokens.assign(tokens_.begin() + cache.length(slot_), tokens_.end());
-  return {std::move(feed)};
+  std::vector<Feed> feeds{tokens_.feed(cache)};
+  if (unconditional_) feeds.push_back(unconditional_->feed(cache));
+  return feeds;
 }
 
-int32_t SingleRow::choose(std::span<const float> logits) {
+int32_t SingleRow::choose(std::span<const std::span<const float>> logits) {
   const bool sampling = setup_.config.mode == GenerationMode::kSampling;
   const GenerationConfig& config = setup_.config.values;
-  scores_.assign(logits.begin(), logits.end());
+  scores_.assign(logits[0].begin(), logits[0].end());
+  if (unconditional_) logits::guide(scores_, logits[1], *config.guidance_scale);
   logits::Scores scores(scores_);
   chain_.apply({context_}, scores);
   if (config.output_scores.value_or(false) && !finished_) result_.scores.push_back(scores_);
@@ -105,9 +103,10 @@ void SingleRow::finish(FinishReason reason, StreamEvent& event) {
 
 void SingleRow::advance(cache::KvCache&, std::span<const std::span<const float>> logits,
                         std::vector<StreamEvent>& events) {
-  const int32_t id = choose(logits[0]);
+  const int32_t id = choose(logits);
   context_.push_back(id);
-  tokens_.push_back(id);
+  tokens_.push(id);
+  if (unconditional_) unconditional_->push(id);
   if (finished_) {  // running on
     result_.overrun.push_back(id);
     done_ = static_cast<int>(context_.size()) >= setup_.prompt.max_length;
@@ -136,8 +135,8 @@ void SingleRow::cancel(std::vector<StreamEvent>& events) {
 }
 
 void SingleRow::release(cache::KvCache& cache) {
-  if (slot_ >= 0) cache.remove_row(slot_);
-  slot_ = -1;
+  tokens_.release(cache);
+  if (unconditional_) unconditional_->release(cache);
 }
 
 }  // namespace genkit::generate

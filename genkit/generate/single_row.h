@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "genkit/generate/cache_row.h"
 #include "genkit/generate/prompt.h"
 #include "genkit/generate/stop_strings.h"
 #include "genkit/generate/strategy.h"
@@ -25,6 +26,8 @@ struct RowSetup {
   bool skip_special_tokens = true;
   bool overrun = false;
   std::span<const logits::UserProcessor> user_processors = {};
+  logits::PrefixAllowed prefix_allowed;
+  std::vector<int32_t> negative_prompt;  ///< of classifier-free guidance
 };
 
 /// Greedy decoding and sampling: one token a step, from one row of the cache.
@@ -42,7 +45,7 @@ class SingleRow : public Strategy {
   GeneratedRow take() override { return std::move(result_); }
 
  private:
-  int32_t choose(std::span<const float> logits);
+  int32_t choose(std::span<const std::span<const float>> logits);
   void record(int32_t id, std::span<const float> logits);
   std::optional<FinishReason> stop_reason(int32_t id);
   void finish(FinishReason reason, StreamEvent& event);
@@ -53,10 +56,9 @@ class SingleRow : public Strategy {
   std::optional<TextOutput> text_;
   std::chrono::steady_clock::time_point start_;
   std::vector<int32_t> context_;  ///< the prompt with its padding, then the new tokens
-  std::vector<int32_t> tokens_;   ///< what the model has been or will be fed
-  std::vector<float> scores_;     ///< of the last step, processed
-  int slot_ = -1;
-  int rope_length_ = 0;
+  CacheRow tokens_;
+  std::optional<CacheRow> unconditional_;  ///< the other branch of classifier-free guidance
+  std::vector<float> scores_;              ///< of the last step, processed
   bool finished_ = false;
   bool done_ = false;
   GeneratedRow result_;

@@ -47,6 +47,7 @@ Chain::Chain(const ChainInput& in) {
   const int least = c.min_new_tokens ? prompt_length + new_tokens : c.min_length.value_or(0);
   if (least > 0 && !eos.empty()) add(min_length(least, eos));
   if (new_tokens > 0 && !eos.empty()) add(min_new_tokens(new_tokens, prompt_length, eos));
+  if (in.prefix_allowed) add(prefix_constraint(in.prefix_allowed, in.row));
   if (c.forced_bos_token_id) add(forced_bos(*c.forced_bos_token_id, in.vocab_size));
   if (given(c.forced_eos_token_id)) add(forced_eos(*c.forced_eos_token_id, in.max_length, in.vocab_size));
   if (c.remove_invalid_values.value_or(false)) add(remove_invalid_values());

@@ -19,6 +19,8 @@ struct ChainInput {
   int vocab_size = 0;
   int min_tokens_to_keep = 1;  ///< with sampling beams: the number of EOS ids + 1
   std::span<const UserProcessor> user_processors = {};
+  PrefixAllowed prefix_allowed = {};
+  size_t row = 0;  ///< that prefix_allowed is asked about
 };
 
 /// The processors of one row, in transformers' order. Options at their neutral values add none.

@@ -26,6 +26,15 @@ using ProcessorPtr = std::unique_ptr<Processor>;
 /// A caller's own processor: sees the row's ids and changes its scores [vocab].
 using UserProcessor = std::function<void(std::span<const int32_t> ids, std::span<float> scores)>;
 
+/// The ids that may come next in a row, by what it has so far.
+using PrefixAllowed = std::function<std::vector<int32_t>(size_t row, std::span<const int32_t> ids)>;
+
+/// Classifier-free guidance, before every processor: both branches as log-probabilities, then
+/// scale * (scores - unconditional) + unconditional.
+/// @param scores [vocab] raw logits, changed in place; unconditional [vocab] of the other branch.
+/// @source UnbatchedClassifierFreeGuidanceLogitsProcessor
+void guide(std::span<float> scores, std::span<const float> unconditional, double scale);
+
 // Constructors, by family. Each throws ArgumentError naming its option for a value it cannot have.
 // `vocab` is the number of scores; ids outside it are an error where they would be written to.
 
@@ -55,6 +64,11 @@ ProcessorPtr forced_bos(int32_t id, int vocab);
 ProcessorPtr forced_eos(std::vector<int32_t> ids, int max_length, int vocab);
 ProcessorPtr exponential_decay(const config::LengthDecay& decay, int prompt_length, std::vector<int32_t> eos,
                                int vocab);
+
+// constraints.cpp
+/// Nothing but the ids that the callback names; where all of those are removed already, they come
+/// back with score 0. Throws ArgumentError when it names none, or one outside the vocabulary.
+ProcessorPtr prefix_constraint(PrefixAllowed allowed, size_t row);
 
 // invalid.cpp
 ProcessorPtr remove_invalid_values();
