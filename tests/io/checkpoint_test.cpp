@@ -36,9 +36,9 @@ TEST(Checkpoint, GivesEveryTensorOfAFolderUnderItsName) {
     const auto raw = load_safetensors(item.path() / "model.safetensors");
     for (const auto& [name, array] : raw) {
       ASSERT_TRUE(checkpoint.has(name)) << name;
-      const bool conv1d = family.starts_with("gpt2") && (name.ends_with("c_attn.weight") ||
-                                                         name.ends_with("c_proj.weight") ||
-                                                         name.ends_with("c_fc.weight"));
+      const bool conv1d =
+          family.starts_with("gpt2") && (name.ends_with("c_attn.weight") || name.ends_with("c_proj.weight") ||
+                                         name.ends_with("c_fc.weight"));
       const mx::array expected = conv1d ? mx::transpose(array) : array;
       EXPECT_TRUE(same(checkpoint.take_dense(name, expected.shape()), expected)) << name;
     }
