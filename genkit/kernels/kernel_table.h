@@ -42,6 +42,29 @@ struct LinearTask {
 };
 constexpr int kRowBlock = 16;
 
+/// Number type of cached keys and values.
+enum class CacheType : uint8_t { kF32, kF16, kBF16 };
+constexpr int kPageSlots = 64;  ///< positions of a page of the cache
+
+/// Query rows of one kv head over pages [page_begin, page_end) of a row's cache.
+struct AttendTask {
+  const float* q = nullptr;        ///< [rows, head_dim]
+  const int* positions = nullptr;  ///< [rows] absolute
+  int rows = 0;
+  int head_dim = 0;
+  int value_dim = 0;
+  int page_begin = 0, page_end = 0;
+  const void* const* keys = nullptr;    ///< by page: [kPageSlots, head_dim] of the kv head
+  const void* const* values = nullptr;  ///< by page: [kPageSlots, value_dim]
+  CacheType type = CacheType::kF32;
+  float scale = 1;
+  float softcap = 0;        ///< 0: none
+  int window = 0;           ///< 0: all
+  float* maxima = nullptr;  ///< [rows]
+  float* sums = nullptr;    ///< [rows]
+  float* acc = nullptr;     ///< [rows, value_dim]
+};
+
 enum class ActivationKind : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu, kIdentity };
 
 struct KernelTable {
@@ -69,6 +92,13 @@ struct KernelTable {
   /// activation(x) * up
   void (*activate)(ActivationKind kind, const float* x, const float* up, int64_t n, float* out);
   void (*softcap)(const float* x, int64_t n, float cap, float* out);
+
+  size_t (*attend_scratch)(const AttendTask& task);
+  /// Fills maxima, sums and acc.
+  void (*attend)(const AttendTask& task, void* scratch);
+  void (*merge)(const AttendTask& into, const AttendTask& from);
+  /// x / divisor
+  void (*divide)(const float* x, int64_t n, float divisor, float* out);
 
   int64_t (*argmax)(const float* x, int64_t n);
   float (*sum_exp)(const float* x, int64_t n, float shift);

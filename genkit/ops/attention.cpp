@@ -4,54 +4,43 @@
 #include <mlx/ops.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "genkit/base/error.h"
-#include "genkit/kernels/half.h"
+#include "genkit/kernels/attention.h"
 #include "genkit/ops/composed.h"
 #include "genkit/ops/primitive.h"
 
 namespace genkit::ops {
 namespace {
 
-float load_number(KvType type, const void* from, size_t i) {
+kernels::CacheType type_of(KvType type) {
   switch (type) {
-    case KvType::kF32:
-      return static_cast<const float*>(from)[i];
     case KvType::kF16:
-      return half_to_float(static_cast<const uint16_t*>(from)[i]);
+      return kernels::CacheType::kF16;
     case KvType::kBF16:
-      return bfloat_to_float(static_cast<const uint16_t*>(from)[i]);
+      return kernels::CacheType::kBF16;
+    default:
+      return kernels::CacheType::kF32;
   }
-  return 0;
 }
+static_assert(kernels::kPageSlots == KvPage::kPageTokens);
 
-// One query head at `position` over everything of the store that it may see.
-void attend_one(const float* q, const KvStore& store, int kv_head, int position, const AttentionParams& p,
-                float* out) {
-  const int first = p.window > 0 ? std::max(0, position - p.window + 1) : 0;
-  std::vector<float> scores(position - first + 1);
-  float best = -INFINITY;
-  auto row = [&](int t) {
-    return static_cast<size_t>(kv_head) * KvPage::kPageTokens + t % KvPage::kPageTokens;
-  };
-  for (int t = first; t <= position; ++t) {
-    float dot = 0;
-    for (int i = 0; i < p.head_dim; ++i)
-      dot += q[i] * load_number(store.shape().type, store.page_at(t).keys(), row(t) * p.head_dim + i);
-    dot *= p.scale;
-    if (p.softcap > 0) dot = p.softcap * std::tanh(dot / p.softcap);
-    best = std::max(best, scores[t - first] = dot);
+// Pointers to everything of the store that the row's queries see.
+kernels::AttentionRows pages_of(const KvStore& store, const AttentionRow& row, const AttentionParams& p) {
+  kernels::AttentionRows rows;
+  rows.length = row.length;
+  rows.position = row.position;
+  const int oldest = p.window > 0 ? std::max(0, row.position - p.window + 1) : 0;
+  if (oldest < store.first())
+    throw ArgumentError(
+        fmt::format("attention: position {} is needed, the cache begins at {}", oldest, store.first()));
+  rows.first_page = oldest / KvPage::kPageTokens;
+  for (int page = rows.first_page; page * KvPage::kPageTokens < store.length(); ++page) {
+    const KvPage& held = store.page_at(page * KvPage::kPageTokens);
+    rows.keys.push_back(held.keys());
+    rows.values.push_back(held.values());
   }
-  float sum = 0;
-  for (float& s : scores) sum += s = std::exp(s - best);
-  std::fill(out, out + p.value_dim, 0.0f);
-  for (int t = first; t <= position; ++t) {
-    for (int i = 0; i < p.value_dim; ++i)
-      out[i] += scores[t - first] *
-                load_number(store.shape().type, store.page_at(t).values(), row(t) * p.value_dim + i);
-  }
-  for (int i = 0; i < p.value_dim; ++i) out[i] /= sum;
+  return rows;
 }
 
 // Inputs q, k, v. Appends to the stores, so it is evaluated once and has no gradient.
@@ -67,29 +56,66 @@ class StoreAttention : public CpuPrimitive {
     const auto q = row_major(stream(), inputs[0]), k = row_major(stream(), inputs[1]),
                v = row_major(stream(), inputs[2]);
     dispatch(stream(), [rows = rows_, p = params_, q = q.data<float>(), k = k.data<float>(),
-                        v = v.data<float>(), out = out.data<float>()]() mutable {
-      for (const auto& row : rows) {
-        KvStore& store = *row.store;
-        if (store.length() != row.position)
-          throw ArgumentError(fmt::format("attention: the cache holds {} positions, the row starts at {}",
-                                          store.length(), row.position));
-        store.append(k, v, row.length);
-        for (int t = 0; t < row.length; ++t) {
-          for (int h = 0; h < p.heads; ++h)
-            attend_one(q + (static_cast<size_t>(t) * p.heads + h) * p.head_dim, store,
-                       h / (p.heads / p.kv_heads), row.position + t, p,
-                       out + (static_cast<size_t>(t) * p.heads + h) * p.value_dim);
-        }
-        q += static_cast<size_t>(row.length) * p.heads * p.head_dim;
-        out += static_cast<size_t>(row.length) * p.heads * p.value_dim;
-        k += static_cast<size_t>(row.length) * p.kv_heads * p.head_dim;
-        v += static_cast<size_t>(row.length) * p.kv_heads * p.value_dim;
-      }
-    });
+                        v = v.data<float>(), out = out.data<float>()] { run(rows, p, q, k, v, out); });
   }
 
  private:
+  static void run(const std::vector<AttentionRow>& rows, const AttentionParams& p, const float* q,
+                  const float* k, const float* v, float* out) {
+    for (const auto& row : rows) {
+      if (row.store->length() != row.position)
+        throw ArgumentError(fmt::format("attention: the cache holds {} positions, the row starts at {}",
+                                        row.store->length(), row.position));
+    }
+    std::vector<kernels::AttentionRows> tasks;
+    for (const auto& row : rows) {
+      if (row.length == 0) continue;
+      row.store->append(k, v, row.length);
+      auto task = pages_of(*row.store, row, p);
+      task.q = q;
+      task.out = out;
+      tasks.push_back(std::move(task));
+      const size_t length = static_cast<size_t>(row.length);
+      q += length * p.heads * p.head_dim;
+      out += length * p.heads * p.value_dim;
+      k += length * p.kv_heads * p.head_dim;
+      v += length * p.kv_heads * p.value_dim;
+    }
+    if (tasks.empty()) return;
+    kernels::AttentionShape shape{p.heads, p.kv_heads, p.head_dim, p.value_dim,
+                                  {},      p.scale,    p.softcap,  p.window};
+    shape.type = type_of(rows[0].store->shape().type);
+    kernels::attention(tasks, shape);
+  }
+
   std::vector<AttentionRow> rows_;
+  AttentionParams params_;
+};
+
+// Rows that keep nothing: the keys live in stores of their own while the node runs.
+class OwnAttention : public CpuPrimitive {
+ public:
+  OwnAttention(mx::Stream stream, std::vector<int> lengths, AttentionParams params)
+      : CpuPrimitive(stream), lengths_(std::move(lengths)), params_(params) {}
+  const char* name() const override { return "genkit::Attention"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    std::vector<AttentionRow> rows;
+    const auto& p = params_;
+    for (const int length : lengths_) {
+      const KvShape shape{p.kv_heads, p.head_dim, p.value_dim, 0, KvType::kF32};
+      rows.push_back({length, 0, std::make_shared<KvStore>(shape)});
+    }
+    StoreAttention(stream(), std::move(rows), p).eval_cpu(inputs, outputs);
+  }
+
+ protected:
+  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
+    return {composed::attention(inputs[0], inputs[1], inputs[2], lengths_, params_)};
+  }
+
+ private:
+  std::vector<int> lengths_;
   AttentionParams params_;
 };
 
@@ -98,6 +124,9 @@ void check_attention(const mx::array& q, const mx::array& k, const mx::array& v,
   if (p.heads <= 0 || p.kv_heads <= 0 || p.heads % p.kv_heads != 0 || p.head_dim <= 0 || p.value_dim <= 0)
     throw ArgumentError(fmt::format("attention: {} heads of {} and {} kv_heads of {} are not possible",
                                     p.heads, p.head_dim, p.kv_heads, p.value_dim));
+  if (!(p.scale > 0) || p.softcap < 0 || p.window < 0)
+    throw ArgumentError(fmt::format("attention: scale {}, softcap {} and window {} are not possible", p.scale,
+                                    p.softcap, p.window));
   const int tokens = q.ndim() > 0 ? q.shape(0) : 0;
   auto expect = [&](const char* what, const mx::array& a, const mx::Shape& shape) {
     if (a.shape() != shape)
@@ -108,6 +137,7 @@ void check_attention(const mx::array& q, const mx::array& k, const mx::array& v,
   expect("k", k, {tokens, p.kv_heads, p.head_dim});
   expect("v", v, {tokens, p.kv_heads, p.value_dim});
   int64_t total = 0;
+  std::optional<KvType> type;
   for (const auto& row : rows) {
     if (row.length < 0 || row.position < 0)
       throw ArgumentError(
@@ -117,6 +147,8 @@ void check_attention(const mx::array& q, const mx::array& k, const mx::array& v,
           fmt::format("attention: a row without a cache starts at position 0, not at {}", row.position));
     if (row.store) {
       const auto& s = row.store->shape();
+      if (!type) type = s.type;
+      if (*type != s.type) throw ArgumentError("attention: the rows' caches have different number types");
       if (s.kv_heads != p.kv_heads || s.head_dim != p.head_dim || s.value_dim != p.value_dim)
         throw ArgumentError(
             fmt::format("attention: the cache holds {} heads of {} and {}, not {} of {} and {}", s.kv_heads,
@@ -139,18 +171,24 @@ mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
     lengths.push_back(row.length);
     any_store |= row.store != nullptr;
   }
-  if (!any_store) return composed::attention(q, k, v, lengths, params);
+  if (!any_store && !on_cpu()) return composed::attention(q, k, v, lengths, params);
+  const mx::Shape shape = {q.shape(0), params.heads, params.value_dim};
+  std::vector<mx::array> inputs = {to_f32(q), to_f32(k), to_f32(v)};
+  auto node = [&](std::shared_ptr<mx::Primitive> primitive) {
+    const mx::array y(shape, mx::float32, std::move(primitive), std::move(inputs));
+    return q.dtype() == mx::float32 ? y : mx::astype(y, q.dtype());
+  };
+  if (!any_store) return node(std::make_shared<OwnAttention>(cpu_stream(), std::move(lengths), params));
   auto with_stores = rows;
+  const KvType type =
+      std::find_if(rows.begin(), rows.end(), [](const auto& r) { return r.store; })->store->shape().type;
   for (auto& row : with_stores) {
     // A row that keeps nothing still needs its keys while it is attended to.
     if (!row.store)
-      row.store = std::make_shared<KvStore>(
-          KvShape{params.kv_heads, params.head_dim, params.value_dim, 0, KvType::kF32});
+      row.store =
+          std::make_shared<KvStore>(KvShape{params.kv_heads, params.head_dim, params.value_dim, 0, type});
   }
-  auto f32 = [](const mx::array& a) { return a.dtype() == mx::float32 ? a : mx::astype(a, mx::float32); };
-  return mx::array({q.shape(0), params.heads, params.value_dim}, mx::float32,
-                   std::make_shared<StoreAttention>(cpu_stream(), with_stores, params),
-                   {f32(q), f32(k), f32(v)});
+  return node(std::make_shared<StoreAttention>(cpu_stream(), std::move(with_stores), params));
 }
 
 }  // namespace genkit::ops

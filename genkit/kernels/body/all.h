@@ -6,6 +6,7 @@
 #include "genkit/kernels/body/linear_int8.h"
 #include "genkit/kernels/body/functions.h"
 #include "genkit/kernels/body/layers.h"
+#include "genkit/kernels/body/attention.h"
 #include "genkit/kernels/body/sampling.h"
 // clang-format on
 
@@ -24,6 +25,10 @@ constexpr KernelTable make_table(const char* name) {
   table.rope = rope;
   table.activate = activate;
   table.softcap = softcap;
+  table.attend_scratch = attend_scratch;
+  table.attend = attend;
+  table.merge = merge;
+  table.divide = scale_row;
   table.argmax = argmax;
   table.sum_exp = sum_exp;
   table.above = above;

@@ -1,0 +1,184 @@
+#include "genkit/kernels/attention.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "genkit/base/thread_pool.h"
+#include "genkit/kernels/linear.h"
+
+namespace genkit::kernels {
+namespace {
+
+// Pages whose softmax is computed together. Part of the result's definition: segments begin at
+// multiples of it and are merged in order, which lets threads share one long row.
+constexpr int kSegmentPages = 8;
+// Query rows at a time: their scores of a page and their sums stay in the second-level cache.
+constexpr int kMaxRows = 48;
+
+size_t type_bytes(CacheType type) { return type == CacheType::kF32 ? 4 : 2; }
+
+// Query rows [first, first + count) of one kv head of a row; query row i is token i / group,
+// head i % group of the kv head's group.
+struct Block {
+  const AttentionRows* row;
+  int kv_head, first, count;
+  int segment_begin, segment_end;
+};
+
+class Attention {
+ public:
+  Attention(const std::vector<AttentionRows>& rows, const AttentionShape& shape, const KernelTable& table)
+      : shape_(shape), table_(table), group_(shape.heads / shape.kv_heads) {
+    int64_t query_rows = 0;
+    for (const auto& row : rows) query_rows += int64_t{row.length} * group_ * shape.kv_heads;
+    // Fewer rows a block than would be best, if that is what gives every thread one.
+    const int64_t fair = (query_rows + num_threads() - 1) / num_threads();
+    const int step = static_cast<int>(std::clamp<int64_t>(fair, 1, kMaxRows));
+    for (const auto& row : rows) {
+      for (int h = 0; h < shape.kv_heads; ++h) {
+        for (int i = 0; i < row.length * group_; i += step)
+          add_block(row, h, i, std::min(step, row.length * group_ - i));
+      }
+    }
+  }
+
+  void run() {
+    int64_t segments = 0;
+    for (const Block& b : blocks_) segments += b.segment_end - b.segment_begin;
+    const bool split = segments > static_cast<int64_t>(blocks_.size()) &&
+                       static_cast<int64_t>(blocks_.size()) < 4 * int64_t{num_threads()};
+    if (split) return run_split(segments);
+    parallel_for(static_cast<int64_t>(blocks_.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) run_block(blocks_[i]);
+    });
+  }
+
+ private:
+  void add_block(const AttentionRows& row, int kv_head, int first, int count) {
+    const int first_position = row.position + first / group_;
+    const int last_position = row.position + (first + count - 1) / group_;
+    const int oldest = shape_.window > 0 ? std::max(0, first_position - shape_.window + 1) : 0;
+    constexpr int kSegment = kSegmentPages * kPageSlots;
+    blocks_.push_back({&row, kv_head, first, count, oldest / kSegment, last_position / kSegment + 1});
+  }
+
+  // Floats of a block's state: maxima, sums, acc.
+  size_t state_size(const Block& b) const { return static_cast<size_t>(b.count) * (2 + shape_.value_dim); }
+
+  AttendTask state_at(const Block& b, float* state) const {
+    AttendTask task;
+    task.rows = b.count;
+    task.value_dim = shape_.value_dim;
+    task.maxima = state;
+    task.sums = state + b.count;
+    task.acc = state + 2 * b.count;
+    return task;
+  }
+
+  void run_segment(const Block& b, int segment, const float* q, float* state) const {
+    AttendTask task = state_at(b, state);
+    task.q = q;
+    task.head_dim = shape_.head_dim;
+    task.type = shape_.type;
+    task.scale = shape_.scale;
+    task.softcap = shape_.softcap;
+    task.window = shape_.window;
+    const int held_end = b.row->first_page + static_cast<int>(b.row->keys.size());
+    task.page_begin = std::max(segment * kSegmentPages, b.row->first_page);
+    task.page_end = std::min((segment + 1) * kSegmentPages, held_end);
+    const void *keys[kSegmentPages], *values[kSegmentPages];
+    const size_t key_offset = type_bytes(shape_.type) * b.kv_head * kPageSlots * shape_.head_dim;
+    const size_t value_offset = type_bytes(shape_.type) * b.kv_head * kPageSlots * shape_.value_dim;
+    for (int page = task.page_begin; page < task.page_end; ++page) {
+      const int i = page - b.row->first_page;
+      keys[page - task.page_begin] = static_cast<const char*>(b.row->keys[i]) + key_offset;
+      values[page - task.page_begin] = static_cast<const char*>(b.row->values[i]) + value_offset;
+    }
+    int positions[kMaxRows];
+    for (int r = 0; r < b.count; ++r) positions[r] = b.row->position + (b.first + r) / group_;
+    task.keys = keys;
+    task.values = values;
+    task.positions = positions;
+    table_.attend(task, scratch(table_.attend_scratch(task)));
+  }
+
+  void gather_queries(const Block& b, float* q) const {
+    for (int r = 0; r < b.count; ++r) {
+      const int64_t at =
+          int64_t{(b.first + r) / group_} * shape_.heads + b.kv_head * group_ + (b.first + r) % group_;
+      std::memcpy(q + int64_t{r} * shape_.head_dim, b.row->q + at * shape_.head_dim,
+                  sizeof(float) * shape_.head_dim);
+    }
+  }
+
+  void write(const Block& b, const AttendTask& state) const {
+    for (int r = 0; r < b.count; ++r) {
+      const int64_t at =
+          int64_t{(b.first + r) / group_} * shape_.heads + b.kv_head * group_ + (b.first + r) % group_;
+      table_.divide(state.acc + int64_t{r} * shape_.value_dim, shape_.value_dim, state.sums[r],
+                    b.row->out + at * shape_.value_dim);
+    }
+  }
+
+  void run_block(const Block& b) const {
+    const size_t q_size = static_cast<size_t>(b.count) * shape_.head_dim;
+    float* q = static_cast<float*>(scratch(sizeof(float) * (q_size + 2 * state_size(b)), 1));
+    float *state = q + q_size, *next = state + state_size(b);
+    gather_queries(b, q);
+    run_segment(b, b.segment_begin, q, state);
+    for (int s = b.segment_begin + 1; s < b.segment_end; ++s) {
+      run_segment(b, s, q, next);
+      table_.merge(state_at(b, state), state_at(b, next));
+    }
+    write(b, state_at(b, state));
+  }
+
+  // Every segment of every block by itself, then the merges.
+  void run_split(int64_t segments) const {
+    struct Item {
+      const Block* block;
+      int segment;
+      float* state;
+    };
+    size_t total = 0;
+    for (const Block& b : blocks_) total += state_size(b) * (b.segment_end - b.segment_begin);
+    const std::unique_ptr<float[]> states(new float[total]);
+    std::vector<Item> items;
+    items.reserve(segments);
+    float* at = states.get();
+    for (const Block& b : blocks_) {
+      for (int s = b.segment_begin; s < b.segment_end; ++s, at += state_size(b)) items.push_back({&b, s, at});
+    }
+    parallel_for(segments, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Block& b = *items[i].block;
+        float* q = static_cast<float*>(scratch(sizeof(float) * b.count * shape_.head_dim, 1));
+        gather_queries(b, q);
+        run_segment(b, items[i].segment, q, items[i].state);
+      }
+    });
+    at = states.get();
+    for (const Block& b : blocks_) {
+      float* first = at;
+      at += state_size(b);
+      for (int s = b.segment_begin + 1; s < b.segment_end; ++s, at += state_size(b))
+        table_.merge(state_at(b, first), state_at(b, at));
+      write(b, state_at(b, first));
+    }
+  }
+
+  const AttentionShape& shape_;
+  const KernelTable& table_;
+  int group_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace
+
+void attention(const std::vector<AttentionRows>& rows, const AttentionShape& shape,
+               const KernelTable& table) {
+  Attention(rows, shape, table).run();
+}
+
+}  // namespace genkit::kernels

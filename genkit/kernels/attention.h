@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "genkit/kernels/kernel_table.h"
+
+namespace genkit::kernels {
+
+struct AttentionShape {
+  int heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
+  CacheType type = CacheType::kF32;
+  float scale = 1;
+  float softcap = 0;  ///< 0: none
+  int window = 0;     ///< 0: all
+};
+
+/// A row's queries, at positions position .. position + length - 1, and its cache, which holds
+/// every position that they see.
+struct AttentionRows {
+  const float* q = nullptr;  ///< [length, heads, head_dim]
+  float* out = nullptr;      ///< [length, heads, value_dim]
+  int length = 0;
+  int position = 0;
+  int first_page = 0;               ///< the page that keys[0] is
+  std::vector<const void*> keys;    ///< by page: [kv_heads, kPageSlots, head_dim]
+  std::vector<const void*> values;  ///< by page: [kv_heads, kPageSlots, value_dim]
+};
+
+/// Causal attention of every row over its own cache. The bits of a query's result depend on its
+/// position and what it sees alone.
+void attention(const std::vector<AttentionRows>& rows, const AttentionShape& shape,
+               const KernelTable& table = active_table());
+
+}  // namespace genkit::kernels
