@@ -1,4 +1,4 @@
-// GPT-2: learned positions, LayerNorm, biases everywhere, a plain MLP, and weights stored as [in, out].
+// GPT-2: learned positions, LayerNorm, biases everywhere, a plain MLP.
 
 #include <cmath>
 
@@ -14,8 +14,8 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   if (!c.scale.scale_attn_weights) a.params.scale = 1.0f;
   if (c.scale.scale_attn_by_inverse_layer_idx) a.params.scale /= static_cast<float>(layer + 1);
   a.layout = nn::QkvLayout::kFusedBlocks;
-  a.qkv = {w.transposed_linear("c_attn", 3 * c.hidden_size, c.hidden_size)};
-  a.out = w.transposed_linear("c_proj", c.hidden_size, c.hidden_size);
+  a.qkv = {w.linear("c_attn", 3 * c.hidden_size, c.hidden_size, true)};
+  a.out = w.linear("c_proj", c.hidden_size, c.hidden_size, true);
   return a;
 }
 
@@ -24,8 +24,8 @@ nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w) 
       w.layer_norm("ln_1", c.hidden_size, c.norm_eps, true),
       attention(c, layer, w.at("attn")),
       w.layer_norm("ln_2", c.hidden_size, c.norm_eps, true),
-      nn::PlainMlp{w.transposed_linear("mlp.c_fc", c.intermediate_size, c.hidden_size),
-                   w.transposed_linear("mlp.c_proj", c.hidden_size, c.intermediate_size),
+      nn::PlainMlp{w.linear("mlp.c_fc", c.intermediate_size, c.hidden_size, true),
+                   w.linear("mlp.c_proj", c.hidden_size, c.intermediate_size, true),
                    nn::activation_from_name(c.hidden_act)},
   };
 }

@@ -39,7 +39,7 @@ constexpr std::array kFamilies = {
 }  // namespace
 
 std::unique_ptr<Model> load_model(io::Checkpoint& checkpoint, const LoadOptions& options) {
-  config::ModelConfig config = config::ModelConfig::from_json(checkpoint.config());
+  config::ModelConfig config = config::ModelConfig::from_json(checkpoint.config(), checkpoint.config_name());
   for (const FamilyRow& row : kFamilies) {
     if (row.family == config.family) return row.make(std::move(config), checkpoint, options);
   }

@@ -1,7 +1,5 @@
 #include "genkit/models/weight_reader.h"
 
-#include <mlx/ops.h>
-
 namespace genkit::models {
 
 WeightReader WeightReader::root(io::Checkpoint& checkpoint, const LoadOptions& options,
@@ -26,16 +24,6 @@ nn::Linear WeightReader::linear(const std::string& name, int out, int in, bool b
   nn::Linear linear{matrix(name + ".weight", out, in), std::nullopt};
   if (bias) linear.bias = vector(name + ".bias", out);
   return linear;
-}
-
-nn::Linear WeightReader::transposed_linear(const std::string& name, int out, int in) const {
-  ops::Weight w = checkpoint_->take(prefix_ + name + ".weight", {in, out});
-  w.data = mx::contiguous(mx::transpose(ops::dequantize(w)));
-  w.data.eval();
-  w.format = WeightFormat::kF32;
-  w.shape = {out, in};
-  w.arithmetic = options_.arithmetic;
-  return {w, vector(name + ".bias", out)};
 }
 
 ops::Weight WeightReader::experts(const std::string& pattern, int count, int out, int in) const {

@@ -33,8 +33,6 @@ class WeightReader {
   mx::array vector(const std::string& name, int size) const;
   /// NAME.weight [out, in] and, with `bias`, NAME.bias [out].
   nn::Linear linear(const std::string& name, int out, int in, bool bias = false) const;
-  /// The same from a file that has the weight as [in, out] (gpt2's Conv1D).
-  nn::Linear transposed_linear(const std::string& name, int out, int in) const;
   /// @param pattern with "{}" for the expert's number. @see io::Checkpoint::take_experts.
   ops::Weight experts(const std::string& pattern, int count, int out, int in) const;
   nn::Norm rms_norm(const std::string& name, int size, double eps, float offset = 0.0f) const;
