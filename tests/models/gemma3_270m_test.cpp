@@ -1,0 +1,92 @@
+// The real weights that the demo uses, with exact arithmetic, against transformers.
+
+#include <gtest/gtest.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "genkit/base/json_reader.h"
+#include "tests/models/golden_model.h"
+
+namespace genkit::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Gemma3 : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const fs::path weights = fs::path(MLXGK_MODELS_DIR) / "gemma-3-270m-q4_k_m.gguf";
+    if (!fs::exists(weights)) return;
+    io::Checkpoint checkpoint = io::Checkpoint::open(weights);
+    model_ = models::load_model(checkpoint, {.arithmetic = ops::Arithmetic::kExact}).release();
+  }
+  static void TearDownTestSuite() { delete model_; }
+  void SetUp() override {
+    if (!model_) GTEST_SKIP() << "models/gemma-3-270m-q4_k_m.gguf is not there";
+    golden_ =
+        read_json_file(fs::path(MLXGK_TEST_DATA).parent_path() / "goldens_gemma3_270m/gemma3_270m.json");
+  }
+
+  /// Natural log-probability of `id` in one row of logits, summed in double precision.
+  static double log_probability(const float* logits, int vocab, int32_t id) {
+    const double top = *std::max_element(logits, logits + vocab);
+    double sum = 0.0;
+    for (int i = 0; i < vocab; ++i) sum += std::exp(logits[i] - top);
+    return logits[id] - top - std::log(sum);
+  }
+
+  static models::Model* model_;
+  nlohmann::json golden_;
+};
+
+models::Model* Gemma3::model_ = nullptr;
+
+TEST_F(Gemma3, LogProbabilitiesOfTexts) {
+  for (const auto& text : golden_.at("perplexity")) {
+    const std::vector<int32_t> ids = text.at("ids");
+    const std::vector<double> expected = text.at("logprobs");
+    ASSERT_EQ(expected.size() + 1, ids.size());
+    mx::array logits = *model_->forward(packed({ids}, models::LogitsFor::kAll)).logits;
+    logits.eval();
+    const int vocab = logits.shape(1);
+    double sum = 0.0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double got = log_probability(logits.data<float>() + i * vocab, vocab, ids[i + 1]);
+      EXPECT_NEAR(got, expected[i], 2e-3) << "token " << i + 1;
+      sum += got;
+    }
+    const double perplexity = std::exp(-sum / expected.size());
+    EXPECT_NEAR(perplexity / text.at("perplexity").get<double>(), 1.0, 1e-4);
+  }
+}
+
+// The first steps of a recorded continuation, all at once: every one of them is the model's choice.
+TEST_F(Gemma3, RecordedContinuationIsGreedy) {
+  const auto& golden = golden_.at("greedy").at(0);
+  const std::vector<int32_t> prompt = golden.at("prompt_ids"), continued = golden.at("new_ids");
+  std::vector<int32_t> ids = prompt;
+  ids.insert(ids.end(), continued.begin(), continued.end() - 1);
+  const mx::array logits = *model_->forward(packed({ids}, models::LogitsFor::kAll)).logits;
+  const int from = static_cast<int>(prompt.size()) - 1;
+  const mx::array steps = mx::slice(logits, {from, 0}, {logits.shape(0), logits.shape(1)});
+  EXPECT_EQ(greedy(steps), continued);
+}
+
+TEST_F(Gemma3, Components) {
+  const models::Components c = model_->components();
+  EXPECT_TRUE(c.tied);
+  EXPECT_EQ(c.head, c.embedding);
+  EXPECT_EQ(c.embedding->shape, (mx::Shape{262144, 640}));
+  EXPECT_EQ(c.num_blocks, 18);
+  EXPECT_EQ(c.vocab_size, 262144);
+  EXPECT_EQ(c.hidden_size, 640);
+  ASSERT_NE(c.final_norm, nullptr);
+  EXPECT_EQ(c.final_norm->shape(), (mx::Shape{640}));
+}
+
+}  // namespace
+}  // namespace genkit::test
