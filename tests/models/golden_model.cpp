@@ -12,6 +12,8 @@ namespace genkit::test {
 namespace fs = std::filesystem;
 
 fs::path golden_folder(const std::string& name) {
+  const std::string own = "variants/";
+  if (name.rfind(own, 0) == 0) return fs::path(MLXGK_TEST_DATA) / name;
   // Another set of the same format may be put in its place.
   if (const char* other = std::getenv("MLXGK_GOLDEN_MODELS")) return fs::path(other) / name;
   return fs::path(MLXGK_TEST_DATA).parent_path() / "goldens" / "models" / name;
@@ -19,11 +21,14 @@ fs::path golden_folder(const std::string& name) {
 
 std::vector<GoldenModel> golden_models(Configs configs) {
   std::vector<GoldenModel> out;
-  for (const auto& entry : fs::directory_iterator(golden_folder(""))) {
-    const std::string name = entry.path().filename();
-    if (!fs::exists(entry.path() / "forward.json")) continue;
-    out.push_back({name, false});
-    if (configs == Configs::kBoth && fs::exists(entry.path() / "config_v4.json")) out.push_back({name, true});
+  for (const std::string set : {"", "variants/"}) {
+    for (const auto& entry : fs::directory_iterator(golden_folder(set))) {
+      const std::string name = set + entry.path().filename().string();
+      if (!fs::exists(entry.path() / "forward.json")) continue;
+      out.push_back({name, false});
+      if (configs == Configs::kBoth && fs::exists(entry.path() / "config_v4.json"))
+        out.push_back({name, true});
+    }
   }
   std::sort(out.begin(), out.end(), [](const GoldenModel& a, const GoldenModel& b) {
     return std::pair(a.name, a.older) < std::pair(b.name, b.older);
@@ -32,7 +37,9 @@ std::vector<GoldenModel> golden_models(Configs configs) {
 }
 
 std::string golden_name(const ::testing::TestParamInfo<GoldenModel>& info) {
-  return info.param.name + (info.param.older ? "_v4" : "");
+  std::string name = info.param.name + (info.param.older ? "_v4" : "");
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
 }
 
 void PrintTo(const GoldenModel& model, std::ostream* out) { *out << model.name; }

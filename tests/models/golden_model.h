@@ -13,9 +13,9 @@ namespace genkit::test {
 
 namespace mx = mlx::core;
 
-/// A folder of tests/goldens/models and which of its configurations to read.
+/// A folder with a model and its recorded forward passes, and which of its configurations to read.
 struct GoldenModel {
-  std::string name;    ///< "llama"
+  std::string name;    ///< "llama": in tests/goldens/models; "variants/llama_yarn": beside these tests
   bool older = false;  ///< config_v4.json, as transformers 4 writes it
 };
 
