@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Checks the documents against the repository.
 
-usage: check_docs.py             links and paths in every .md file point at something that exists
+usage: check_docs.py             links and paths in every .md file point at something that exists, and code
+                                 that is shown from a file is that file
+       check_docs.py --update    writes the shown code anew from its file
        check_docs.py --run BIN   also runs every ```sh tested``` block, with BIN first in PATH
 
-A block whose fence says `sh tested` is run by bash from the root of the repository, in a scratch copy of
-nothing: its commands see the real files, and must exit with 0. A comment line `# prints TEXT` after a command
-demands that the output so far contains TEXT.
+A block whose fence says `sh tested` is run by bash from the root of the repository and must exit with 0.
+A comment `<!-- file: PATH -->` above a block means that the block shows that file.
 """
 
 import os
@@ -20,12 +21,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 # `genkit/base/error.h`, `tools/lint.sh`: a path of this repository in backticks.
 TOP = "genkit|rust|cli|tests|tools|docs|benchmarks|examples|cmake|python"
 CODE_PATH = re.compile(rf"`((?:{TOP})/[A-Za-z0-9_./-]*[A-Za-z0-9_/])`")
+SHOWN = re.compile(r"^<!-- file: (\S+) -->\n```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```sh tested\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def documents():
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    # The golden set's own README describes files by patterns of another layout.
+    # The golden set's own README describes the files of the generator's layout.
     return [ROOT / name for name in listed.stdout.split() if not name.startswith("tests/goldens/")]
 
 
@@ -46,26 +48,39 @@ def broken_references(path):
             yield f"speaks of {target}, which does not exist"
 
 
+def shown_files(path, update):
+    """Complains about code that is not its file's; with `update`, writes it anew instead."""
+    text = path.read_text(encoding="utf-8")
+
+    def current(match):
+        name, language, _ = match.groups()
+        return f"<!-- file: {name} -->\n```{language}\n{(ROOT / name).read_text(encoding='utf-8')}```"
+
+    fresh = SHOWN.sub(current, text)
+    if fresh != text and update:
+        path.write_text(fresh, encoding="utf-8")
+    elif fresh != text:
+        yield "shows code that differs from its file; run tools/check_docs.py --update"
+
+
 def failed_blocks(path, bin_dir):
+    # `mlxgk ... | head` may end by SIGPIPE, as it would for a reader: no pipefail.
     environment = dict(os.environ, PATH=f"{bin_dir}:{os.environ['PATH']}")
     for block in BLOCK.findall(path.read_text(encoding="utf-8")):
-        # pipefail off: `mlxgk ... | head` may end by SIGPIPE, as it would for a reader.
+        command = ["bash", "-eu", "-c", block]
         result = subprocess.run(
-            ["bash", "-eu", "-c", block], cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
-        output = result.stdout + result.stderr
         if result.returncode != 0:
-            yield f"a block exits with {result.returncode}:\n{block}{output}"
-        for expected in re.findall(r"^# prints (.*)$", block, re.MULTILINE):
-            if expected not in output:
-                yield f"a block does not print {expected!r}:\n{block}{output}"
+            yield f"a block exits with {result.returncode}:\n{block}{result.stdout}{result.stderr}"
 
 
 def main():
     bin_dir = Path(sys.argv[2]).resolve() if sys.argv[1:2] == ["--run"] else None
+    update = "--update" in sys.argv
     failed = False
     for path in documents():
-        problems = list(broken_references(path))
+        problems = [*broken_references(path), *shown_files(path, update)]
         if bin_dir:
             problems += failed_blocks(path, bin_dir)
         for problem in problems:
