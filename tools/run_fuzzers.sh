@@ -26,7 +26,7 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 
 run_target() {
   local target="$1" work="$build/fuzz/$1" dictionary options=("${limits[@]}")
-  for dictionary in "tests/fuzz/$target.dict" "$build/fuzz/seeds/$target.dict"; do
+  for dictionary in "tests/fuzz/${target%%_*}.dict" "$build/fuzz/seeds/$target.dict"; do
     [ ! -f "$dictionary" ] || options+=(-dict="$dictionary")
   done
   rm -rf "$work/findings"

@@ -143,7 +143,8 @@ def seeds():
     yield "json", "numbers", b'{"a": [0, -1, 1.5e300, 1e-400, 18446744073709551615, true, null, "\\u00e9\\ud83d\\ude00"]}'
 
     for model in ("llama", "gpt2"):
-        yield "gguf", f"llama_with_{model}_vocabulary", llama_gguf(model)
+        for target in ("gguf", "gguf_model", "gguf_tokenizer"):
+            yield target, f"llama_with_{model}_vocabulary", llama_gguf(model)
     for type_name, (_, per_block, _) in TENSOR_TYPES.items():
         yield "gguf", f"tensor_{type_name}", gguf({"a": (UINT32, 1)}, [("t", (per_block, 2), type_name)])
     yield "gguf", "version_2", gguf({"a": (STRING, "b")}, [], version=2)
