@@ -93,7 +93,7 @@ Handle load_vocab(const io::GgufFile& file) {
   vocab.add_space_prefix = flag("tokenizer.ggml.add_space_prefix");
 
   GkTokenizer* handle = nullptr;
-  call_rust(file.path().filename().string() + ": ",
+  call_rust(file.path().string() + ": ",
             [&](GkBuffer* out) { return gk_tokenizer_from_vocab(&vocab, &handle, out); });
   return Handle(handle);
 }

@@ -140,12 +140,15 @@ impl ScoredBpe {
     pub fn tokenize(&self, text: &str) -> Vec<Token> {
         let mut symbols = self.characters(text);
         self.merge(text, &mut symbols);
+        // Offsets add up the sizes, so that they run on over a character that nothing stands for,
+        // as those of the crate's BPE do.
+        let mut start = 0;
         symbols
             .iter()
             .filter(|symbol| symbol.size != 0)
             .map(|symbol| {
-                let start = symbol.start as usize;
                 let offsets = (start, start + symbol.size as usize);
+                start = offsets.1;
                 Token::new(symbol.id, self.piece(symbol.id).to_string(), offsets)
             })
             .collect()
@@ -211,11 +214,11 @@ impl ScoredBpe {
             if self.merged(text, &symbols[left], &symbols[right]) != top.id {
                 continue;
             }
+            symbols[left].literal = adjoin(&symbols[left], &symbols[right]);
             symbols[left].size += symbols[right].size;
             symbols[left].length += symbols[right].length;
             symbols[left].next = symbols[right].next;
             symbols[left].id = top.id;
-            symbols[left].literal &= symbols[right].literal;
             symbols[right].size = 0;
             let after = symbols[left].next;
             if after != NONE {
@@ -248,7 +251,7 @@ impl ScoredBpe {
 
     /// The piece that two neighbours make together, or NONE.
     fn merged(&self, text: &str, left: &Symbol, right: &Symbol) -> u32 {
-        if left.literal && right.literal {
+        if adjoin(left, right) {
             let start = left.start as usize;
             return self.find(&text[start..start + (left.size + right.size) as usize]);
         }
@@ -256,6 +259,11 @@ impl ScoredBpe {
         spelling.push_str(self.piece(right.id));
         self.find(&spelling)
     }
+}
+
+/// Whether what stands in the text from the one's beginning to the other's end spells both.
+fn adjoin(left: &Symbol, right: &Symbol) -> bool {
+    left.literal && right.literal && left.start + left.size == right.start
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl GkTokenizer {
         engine.with_truncation(None).map_err(|error| internal(&*error))?;
         engine.with_padding(None);
         let spelling = engine.get_decoder().map_or(ByteSpelling::None, spelling_of);
-        let prefix_tokens = match engine.encode_fast(STATIC_PREFIX, false) {
+        let prefix_tokens = match engine.encode(STATIC_PREFIX, false) {
             Ok(encoding) => encoding.get_tokens().to_vec(),
             Err(_) => Vec::new(),
         };
@@ -209,6 +209,14 @@ fn text_of<'a>(slice: GkSlice) -> Outcome<&'a str> {
     Ok(text)
 }
 
+/// Some contents make the crate panic where it expects to have checked them: the file's fault.
+fn parse(json: &[u8]) -> Outcome<Engine> {
+    let parsed = crate::ffi::catch(|| {
+        serde_json::from_slice::<Engine>(json).or_else(|error| format_error(error.to_string()))
+    });
+    parsed.map_err(|failure| Failure { status: Status::Format, ..failure })
+}
+
 fn hand_over(engine: Engine, handle: *mut *mut GkTokenizer) -> Outcome<Vec<u8>> {
     let tokenizer = Box::new(GkTokenizer::new(engine)?);
     unsafe { handle.write(Box::into_raw(tokenizer)) };
@@ -226,10 +234,7 @@ pub unsafe extern "C" fn gk_tokenizer_from_json(
     out: *mut GkBuffer,
 ) -> i32 {
     entry(out, || {
-        let mut engine: Engine = serde_json::from_slice(json.bytes()).or_else(|error| {
-            // A file of another kind gives a message that need not name its place.
-            format_error(error.to_string())
-        })?;
+        let mut engine = parse(json.bytes())?;
         let fields: Vec<AddedTokenFields> =
             serde_json::from_slice(added_tokens.bytes()).map_err(|error| internal(&error))?;
         let tokens: Vec<AddedToken> =
