@@ -37,6 +37,17 @@ generate::GenerationRequest request_of(const JsonView& c) {
     if (mask) prompt.attention_mask = mask->at(row).integers<int32_t>();
     request.prompts.push_back(std::move(prompt));
   }
+  if (const auto negative = c.find("negative_prompt_ids")) {
+    for (size_t row = 0; row < ids.size(); ++row) {
+      request.prompts[row].negative_prompt_ids = negative->at(row).integers<int32_t>();
+    }
+  }
+  if (const auto rule = c.find("prefix_rule")) {
+    const auto allowed = id_rows(rule->at("allowed_by_last_token_mod_4"));
+    request.prefix_allowed_tokens_fn = [allowed](size_t, std::span<const int32_t> so_far) {
+      return allowed.at(static_cast<size_t>(so_far.back()) % 4);
+    };
+  }
   request.overrun = true;
   return request;
 }
@@ -98,8 +109,9 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
   if (expected.has("logits_tensor")) request.config.output_logits = true;
   // Called first, so that what the library refuses is said in its own words.
   const auto effective = config::resolve(request.model_defaults, request.config);
-  refuse_unhandled(c, {"name", "model", "mode", "tokenizer", "params", "special_tokens", "input_ids",
-                       "attention_mask", "min_top2_gap", "note", "expected"});
+  refuse_unhandled(
+      c, {"name", "model", "mode", "tokenizer", "params", "special_tokens", "input_ids", "attention_mask",
+          "negative_prompt_ids", "prefix_rule", "min_top2_gap", "note", "expected"});
   refuse_unhandled(expected, {"sequences", "texts", "scores_tensor", "logits_tensor", "transition_scores",
                               "transition_scores_normalized"});
   const generate::GenerationResult result = generate::generate(model, tokenizer, request);

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include <cmath>
+#include <map>
+
+#include "genkit/models/model.h"
+
+namespace genkit::generate {
+
+namespace mx = mlx::core;
+
+/// A model whose logits are a hash of everything a row has been fed, so that a token that is fed
+/// twice, left out, or fed to another row changes all that follows. It keeps its history where real
+/// models keep theirs: in the cache, one number a position.
+class FakeModel : public models::Model {
+ public:
+  static constexpr int kVocab = 48;
+
+  explicit FakeModel(int max_positions = 4096) : Model(make_config(max_positions)) {}
+
+  std::vector<ops::KvShape> cache_layers() const override {
+    return {{.kv_heads = 1, .head_dim = 1, .value_dim = 1}};
+  }
+  models::Components components() const override { return {}; }
+  std::optional<int> cache_border() const override { return border; }
+
+  models::ForwardOutput forward(const models::ForwardInput& input, cache::KvCache* cache,
+                                const std::vector<models::ForwardHook*>&) const override {
+    mx::array tokens = input.tokens;
+    tokens.eval();
+    const int32_t* ids = tokens.data<int32_t>();
+    std::vector<float> logits;
+    int done = 0;
+    for (const models::RowSpan& row : input.rows) {
+      ops::KvStore& store = *cache->store(row.slot, 0);
+      EXPECT_EQ(row.position, store.length());
+      const std::vector<float> numbers(ids + done, ids + done + row.length);
+      store.append(numbers.data(), numbers.data(), row.length);
+      done += row.length;
+      uint64_t hash = frequency_seed(row);
+      for (int p = 0; p < store.length(); ++p) {
+        const auto* keys = static_cast<const float*>(store.page_at(p).keys());
+        hash = mix(hash, static_cast<uint64_t>(keys[p % ops::KvPage::kPageTokens]));
+      }
+      for (int id = 0; id < kVocab; ++id) {
+        logits.push_back(static_cast<float>(mix(hash, 1000 + id) >> 40) / 0x1.0p24f * 8);
+      }
+    }
+    EXPECT_EQ(static_cast<size_t>(done), tokens.size());
+    pass_sizes.push_back(done);
+    models::ForwardOutput out;
+    out.hidden = mx::zeros({done, 1});
+    if (input.logits != models::LogitsFor::kNone) {
+      out.logits = mx::array(logits.data(), {static_cast<int>(input.rows.size()), kVocab}, mx::float32);
+    }
+    return out;
+  }
+
+  std::optional<int> border;            ///< @see Model::cache_border
+  mutable std::vector<int> pass_sizes;  ///< tokens of each pass so far
+
+ private:
+  static config::ModelConfig make_config(int max_positions) {
+    config::ModelConfig config;
+    config.vocab_size = kVocab;
+    config.max_position_embeddings = max_positions;
+    return config;
+  }
+  static uint64_t mix(uint64_t hash, uint64_t value) {
+    hash = (hash ^ value) * 0x9E3779B97F4A7C15u;
+    return hash ^ (hash >> 29);
+  }
+  /// Past the border another function of the whole row, as with longrope.
+  uint64_t frequency_seed(const models::RowSpan& row) const {
+    return border && row.rope_length > *border ? 77 : 1;
+  }
+};
+
+}  // namespace genkit::generate
