@@ -70,6 +70,7 @@ class SafetensorsParser {
     if (!view.is_object()) view.fail_expected("an object");
     view.for_each([this](const std::string& name, const JsonView& value) {
       if (name == "__metadata__") {
+        if (value.is_null()) return;  // how mlx::core::save_safetensors writes that there is none
         value.for_each(
             [this](const std::string& key, const JsonView& text) { out_.metadata_[key] = text.string(); });
       } else {

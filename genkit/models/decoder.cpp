@@ -217,33 +217,21 @@ nn::GatedMlp gated_mlp(const config::ModelConfig& c, const WeightReader& w, bool
 }
 
 Stem make_stem(const config::ModelConfig& c, const WeightReader& w, nn::Norm final_norm,
-               const std::string& embedding_name, const std::vector<std::string>& head_names) {
+               const std::string& embedding_name, const std::string& head_name) {
   Stem stem;
   stem.embedding = w.matrix(embedding_name, c.vocab_size, c.hidden_size);
   stem.final_norm = std::move(final_norm);
-  // A multimodal file keeps its head beside the language model.
   const WeightReader top(w.checkpoint(), w.options());
-  std::string head = head_names.front();
-  bool found = false;
-  for (const char* prefix : {"", "language_model.", "model."}) {
-    for (const std::string& name : head_names) {
-      if (found || !top.has(prefix + name)) continue;
-      head = prefix + name;
-      found = true;
-    }
-  }
-  // A tied head that the file holds as well is the embedding again; taking it checks its shape.
-  if (!c.tie_word_embeddings || found) {
-    nn::Linear linear{top.matrix(head, c.vocab_size, c.hidden_size), std::nullopt};
-    if (!c.tie_word_embeddings) stem.head = std::move(linear);
+  if (!c.tie_word_embeddings) {
+    stem.head = nn::Linear{top.matrix(head_name, c.vocab_size, c.hidden_size), std::nullopt};
+  } else if (top.has(head_name)) {
+    top.matrix(head_name, c.vocab_size, c.hidden_size);
   }
   return stem;
 }
 
 WeightReader model_weights(io::Checkpoint& checkpoint, const LoadOptions& options) {
-  return WeightReader::root(checkpoint, options,
-                            {"model.", "language_model.model.", "model.language_model.", ""},
-                            "embed_tokens.weight");
+  return {checkpoint, options, "model."};
 }
 
 std::vector<nn::Block> make_blocks(const config::ModelConfig& config,

@@ -60,13 +60,13 @@ nn::Attention separate_attention(const config::ModelConfig& config, int layer, c
 /// gate_proj, up_proj, down_proj.
 nn::GatedMlp gated_mlp(const config::ModelConfig& config, const WeightReader& weights, bool bias = false);
 
-/// model.embed_tokens, lm_head unless tied; the final norm is given.
-/// @param head_names where the head may be, tried in turn.
+/// Embedding below `weights`, the given final norm, and, unless they are tied, a head. A head that
+/// the file holds although it is tied must have the embedding's shape.
 Stem make_stem(const config::ModelConfig& config, const WeightReader& weights, nn::Norm final_norm,
                const std::string& embedding_name = "embed_tokens.weight",
-               const std::vector<std::string>& head_names = {"lm_head.weight"});
+               const std::string& head_name = "lm_head.weight");
 
-/// The reader of everything below "model.", wherever a file puts it.
+/// The reader of everything below "model.".
 WeightReader model_weights(io::Checkpoint& checkpoint, const LoadOptions& options);
 
 /// One block a layer.

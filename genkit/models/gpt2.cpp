@@ -34,7 +34,7 @@ nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w) 
 
 std::unique_ptr<Model> make_gpt2(config::ModelConfig c, io::Checkpoint& checkpoint,
                                  const LoadOptions& options) {
-  const WeightReader w = WeightReader::root(checkpoint, options, {"transformer.", ""}, "wte.weight");
+  const WeightReader w = WeightReader(checkpoint, options, "transformer.");
   Stem stem = make_stem(c, w, w.layer_norm("ln_f", c.hidden_size, c.norm_eps, true), "wte.weight");
   stem.positions = w.matrix("wpe.weight", c.max_position_embeddings, c.hidden_size);
   auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("h", layer)); });

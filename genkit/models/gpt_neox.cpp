@@ -34,10 +34,10 @@ nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
 
 std::unique_ptr<Model> make_gpt_neox(config::ModelConfig c, io::Checkpoint& checkpoint,
                                      const LoadOptions& options) {
-  const WeightReader w = WeightReader::root(checkpoint, options, {"gpt_neox.", ""}, "embed_in.weight");
+  const WeightReader w = WeightReader(checkpoint, options, "gpt_neox.");
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.layer_norm("final_layer_norm", c.hidden_size, c.norm_eps, true),
-                        "embed_in.weight", {"embed_out.weight", "lm_head.weight"});
+                        "embed_in.weight", "embed_out.weight");
   auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }

@@ -36,6 +36,8 @@ constexpr std::array kFamilies = {
     FamilyRow{Family::kStarcoder2, make_starcoder2},
 };
 
+static_assert(kFamilies.size() == static_cast<size_t>(Family::kGlm4) + 1, "a family without a builder");
+
 }  // namespace
 
 std::unique_ptr<Model> load_model(io::Checkpoint& checkpoint, const LoadOptions& options) {
@@ -43,7 +45,7 @@ std::unique_ptr<Model> load_model(io::Checkpoint& checkpoint, const LoadOptions&
   for (const FamilyRow& row : kFamilies) {
     if (row.family == config.family) return row.make(std::move(config), checkpoint, options);
   }
-  throw Error("no builder for model_type " + config.model_type);  // the tests hold the tables together
+  throw Error("no builder for model_type " + config.model_type);
 }
 
 }  // namespace genkit::models

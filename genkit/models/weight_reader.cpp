@@ -2,14 +2,6 @@
 
 namespace genkit::models {
 
-WeightReader WeightReader::root(io::Checkpoint& checkpoint, const LoadOptions& options,
-                                std::initializer_list<const char*> prefixes, const std::string& probe) {
-  for (const char* prefix : prefixes) {
-    if (checkpoint.has(prefix + probe)) return {checkpoint, options, prefix};
-  }
-  return {checkpoint, options, *prefixes.begin()};
-}
-
 ops::Weight WeightReader::matrix(const std::string& name, int out, int in) const {
   ops::Weight w = checkpoint_->take(prefix_ + name, {out, in});
   w.arithmetic = options_.arithmetic;

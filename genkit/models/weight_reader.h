@@ -1,6 +1,5 @@
 #pragma once
 
-#include <initializer_list>
 #include <string>
 
 #include "genkit/io/checkpoint.h"
@@ -16,11 +15,6 @@ class WeightReader {
  public:
   WeightReader(io::Checkpoint& checkpoint, const LoadOptions& options, std::string prefix = "")
       : checkpoint_(&checkpoint), options_(options), prefix_(std::move(prefix)) {}
-
-  /// The reader at the first of `prefixes` below which there is a tensor `probe`; the first one when
-  /// there is none, so that the message about a missing tensor names what was expected.
-  static WeightReader root(io::Checkpoint& checkpoint, const LoadOptions& options,
-                           std::initializer_list<const char*> prefixes, const std::string& probe);
 
   WeightReader at(const std::string& name) const { return {*checkpoint_, options_, prefix_ + name + "."}; }
   WeightReader at(const std::string& name, int index) const { return at(name + "." + std::to_string(index)); }
