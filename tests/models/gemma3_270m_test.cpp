@@ -76,6 +76,32 @@ TEST_F(Gemma3, RecordedContinuationIsGreedy) {
   EXPECT_EQ(greedy(steps), continued);
 }
 
+// Promise 3 in the default arithmetic too: int8 activations may not depend on what is computed beside.
+TEST_F(Gemma3, FastArithmeticIsTheSameOnEveryPath) {
+  io::Checkpoint checkpoint = io::Checkpoint::open(fs::path(MLXGK_MODELS_DIR) / "gemma-3-270m-q4_k_m.gguf");
+  const auto fast = models::load_model(checkpoint);
+  const std::vector<int32_t> ids = golden_.at("perplexity").at(1).at("ids");
+  const std::vector<int32_t> other = golden_.at("greedy").at(3).at("prompt_ids");
+  const mx::array whole = *fast->forward(packed({ids}, models::LogitsFor::kLast)).logits;
+  const mx::array batch = *fast->forward(packed({other, ids}, models::LogitsFor::kLast)).logits;
+  EXPECT_EQ(max_difference(mx::slice(batch, {1, 0}, {2, batch.shape(1)}), whole), 0.0);
+  cache::KvCache cache = fast->make_cache();
+  const int slot = cache.add_row();
+  std::optional<mx::array> last;
+  for (size_t begin = 0; begin < ids.size(); begin += 5) {
+    const size_t end = std::min(ids.size(), begin + 5);
+    models::ForwardInput input = packed({{ids.begin() + begin, ids.begin() + end}}, models::LogitsFor::kLast);
+    input.rows[0].slot = slot;
+    last = fast->forward(input, &cache).logits;
+    last->eval();
+  }
+  EXPECT_EQ(max_difference(*last, whole), 0.0);
+  // And it is not the exact arithmetic under another name.
+  const mx::array exact = *model_->forward(packed({ids}, models::LogitsFor::kLast)).logits;
+  EXPECT_GT(max_difference(whole, exact), 1e-4);
+  EXPECT_EQ(greedy(whole), greedy(exact));
+}
+
 TEST_F(Gemma3, Components) {
   const models::Components c = model_->components();
   EXPECT_TRUE(c.tied);
