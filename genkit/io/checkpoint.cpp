@@ -43,25 +43,33 @@ Location locate(const fs::path& path) {
 }  // namespace
 
 Checkpoint Checkpoint::open(const fs::path& path) {
-  const Location location = locate(path);
   Checkpoint checkpoint;
   checkpoint.path_ = path;
+  try {
+    checkpoint.read(path);
+  } catch (const fs::filesystem_error& error) {
+    throw IoError(fmt::format("{}: {}", path.string(), error.code().message()));
+  }
+  return checkpoint;
+}
+
+void Checkpoint::read(const fs::path& path) {
+  const Location location = locate(path);
   if (location.gguf) {
     GgufCheckpoint parts = open_gguf_checkpoint(location.path);
-    checkpoint.kind_ = CheckpointKind::kGguf;
-    checkpoint.config_ = std::move(parts.config);
-    checkpoint.generation_config_ = std::move(parts.generation_config);
-    checkpoint.config_name_ = location.path.filename().string() + ": metadata";
-    checkpoint.tensors_ = std::move(parts.tensors);
-    return checkpoint;
+    kind_ = CheckpointKind::kGguf;
+    config_ = std::move(parts.config);
+    generation_config_ = std::move(parts.generation_config);
+    config_name_ = location.path.filename().string() + ": metadata";
+    tensors_ = std::move(parts.tensors);
+    return;
   }
   HfFolder folder = open_hf_folder(location.path);
-  checkpoint.kind_ = folder.quantized ? CheckpointKind::kMlx : CheckpointKind::kHuggingFace;
-  checkpoint.config_ = std::move(folder.config);
-  checkpoint.generation_config_ = std::move(folder.generation_config);
-  checkpoint.config_name_ = "config.json";
-  checkpoint.tensors_ = std::move(folder.tensors);
-  return checkpoint;
+  kind_ = folder.quantized ? CheckpointKind::kMlx : CheckpointKind::kHuggingFace;
+  config_ = std::move(folder.config);
+  generation_config_ = std::move(folder.generation_config);
+  config_name_ = "config.json";
+  tensors_ = std::move(folder.tensors);
 }
 
 const mx::Shape& Checkpoint::shape(const std::string& name) const {

@@ -66,6 +66,7 @@ class Checkpoint {
   std::vector<std::string> names() const;
 
  private:
+  void read(const std::filesystem::path& path);
   const TensorEntry& find(const std::string& name, const mlx::core::Shape& shape);
   std::filesystem::path path_;
   CheckpointKind kind_ = CheckpointKind::kHuggingFace;

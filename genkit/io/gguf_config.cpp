@@ -151,9 +151,15 @@ class ConfigBuilder {
     hidden_ = size("embedding_length");
     heads_ = size("attention.head_count");
     layers_ = size("block_count") - integer("nextn_predict_layers").value_or(0);
-    checked("block_count", layers_);
+    if (layers_ < 1 || layers_ > int64_t(set_.tensors().size())) {
+      file_.fail(key("block_count"),
+                 fmt::format("{} layers in a file of {} tensors", layers_, set_.tensors().size()));
+    }
     const int64_t kv_heads = uniform("attention.head_count_kv") ? size("attention.head_count_kv") : heads_;
     head_dim_ = integer("attention.key_length") ? size("attention.key_length") : hidden_ / heads_;
+    if (head_dim_ < 1) {
+      file_.fail(key("attention.head_count"), fmt::format("{} heads share {} numbers", heads_, hidden_));
+    }
     if (const auto value = integer("attention.value_length"); value && *value != head_dim_) {
       file_.fail(key("attention.value_length"), "differs from attention.key_length, which is not supported");
     }
