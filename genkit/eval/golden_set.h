@@ -110,6 +110,7 @@ void run_speculative(const GoldenFile&, GoldenSet&, GoldenReport&);
 void run_steering(const GoldenFile&, GoldenSet&, GoldenReport&);
 void run_real_model_steering(const GoldenFile&, GoldenSet&, GoldenReport&);
 void run_training(const GoldenFile&, GoldenSet&, GoldenReport&);
+void run_stop_strings(const GoldenFile&, GoldenSet&, GoldenReport&);
 void run_tokenizers(const GoldenFile&, GoldenSet&, GoldenReport&);
 void run_streaming(const GoldenFile&, GoldenSet&, GoldenReport&);
 void run_chat_templates(const GoldenFile&, GoldenSet&, GoldenReport&);

@@ -18,6 +18,8 @@ namespace {
 struct GoldenFormat {
   std::string_view name;  ///< of the file, without .json
   GoldenRunner run;
+  /// A key at the top that only this format has: tells files of other names, made with other models.
+  std::string_view mark = {};
 };
 
 constexpr std::string_view kForward = "forward";
@@ -27,6 +29,7 @@ constexpr std::array kFormats = {
     GoldenFormat{"generate", run_generate},
     GoldenFormat{"beam_sample", run_generate},
     GoldenFormat{"legacy_generate", run_generate},
+    GoldenFormat{"stop_strings", run_stop_strings},
     GoldenFormat{"processors", run_processors},
     GoldenFormat{"processor_list", run_processor_list},
     GoldenFormat{"sampling", run_sampling},
@@ -36,8 +39,8 @@ constexpr std::array kFormats = {
     GoldenFormat{"chat_templates", run_chat_templates},
     GoldenFormat{"jinja", run_jinja},
     GoldenFormat{"published_templates", run_published_templates},
-    GoldenFormat{"gemma3_270m", run_real_model},
-    GoldenFormat{"gemma3_270m_steering", run_real_model_steering},
+    GoldenFormat{"gemma3_270m", run_real_model, "greedy"},
+    GoldenFormat{"gemma3_270m_steering", run_real_model_steering, "runs"},
     GoldenFormat{"steering", run_steering},
     GoldenFormat{"training", run_training},
 };
@@ -63,14 +66,24 @@ std::vector<fs::path> sorted_entries(const fs::path& dir) {
   return out;
 }
 
-/// Whether a JSON file that no format is named after holds cases all the same.
-bool holds_cases(const fs::path& path) {
+/// What a JSON file of another name is: one of the marked formats, unknown cases, or nothing of ours.
+struct Recognized {
+  bool recorded = false;
+  const GoldenFormat* format = nullptr;
+};
+
+Recognized recognize(const fs::path& path) {
+  nlohmann::json json;
   try {
-    const auto json = read_json_file(path);
-    return json.is_object() && json.contains("cases");
+    json = read_json_file(path);
   } catch (const Error&) {
-    return true;  // unreadable is not the same as empty
+    return {.recorded = true};  // unreadable is not the same as empty
   }
+  if (!json.is_object()) return {};
+  for (const GoldenFormat& f : kFormats) {
+    if (!f.mark.empty() && json.contains(f.mark)) return {.recorded = true, .format = &f};
+  }
+  return {.recorded = json.contains("cases")};
 }
 
 /// The recorded files of a folder, in the order of the table, what nothing knows last.
@@ -85,7 +98,9 @@ std::vector<Found> find_files(const fs::path& dir) {
   for (const fs::path& path : sorted_entries(dir)) {
     if (path.extension() != ".json") continue;
     const GoldenFormat* format = find_format(path.stem().string());
-    if (format != nullptr || holds_cases(path)) found.push_back({path, format});
+    const Recognized other =
+        format == nullptr ? recognize(path) : Recognized{.recorded = true, .format = format};
+    if (other.recorded) found.push_back({path, other.format});
   }
   std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
     const auto rank = [](const Found& f) {

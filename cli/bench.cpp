@@ -1,0 +1,145 @@
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "cli/bandwidth.h"
+#include "cli/command.h"
+#include "cli/model_files.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "genkit/base/error.h"
+#include "genkit/base/thread_pool.h"
+#include "genkit/generate/generate.h"
+#include "genkit/io/checkpoint.h"
+
+namespace genkit::cli {
+
+namespace {
+
+struct BenchArguments {
+  LoadRequest load;
+  int prompt_tokens = 256, new_tokens = 64, batch = 1, threads = 0, repeat = 1;
+  bool json = false, no_bandwidth = false;
+};
+
+/// BOS of Gemma, then 1000, 1001, ...: what the other engines are fed when they are compared.
+std::vector<int32_t> bench_prompt(int length, int vocab_size) {
+  std::vector<int32_t> ids = {2};
+  for (int i = 0; i < length - 1; ++i) ids.push_back(1000 + i % 5000);
+  for (int32_t& id : ids) id %= vocab_size;
+  return ids;
+}
+
+generate::Timings run_once(const LoadedModel& loaded, const BenchArguments& a, int prompt_tokens,
+                           int new_tokens) {
+  generate::GenerationRequest request;
+  const auto ids = bench_prompt(prompt_tokens, loaded.model->components().vocab_size);
+  request.prompts.assign(static_cast<size_t>(a.batch), {.ids = ids});
+  request.config.max_new_tokens = new_tokens;
+  request.config.do_sample = false;
+  request.config.eos_token_id.emplace();
+  return generate::generate(*loaded.model, nullptr, request).timings;
+}
+
+/// Bytes of weights that one step reads: all, less an embedding of which it needs a few rows.
+size_t bytes_of_a_step(const LoadedModel& loaded) {
+  io::Checkpoint checkpoint = io::Checkpoint::open(loaded.path);
+  size_t bytes = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const ops::Weight w = checkpoint.take(name, checkpoint.shape(name));
+    bytes += w.data.nbytes() + (w.scales ? w.scales->nbytes() : 0) + (w.biases ? w.biases->nbytes() : 0);
+  }
+  const models::Components parts = loaded.model->components();
+  if (!parts.tied) bytes -= std::min(bytes, parts.embedding->data.nbytes());
+  return bytes;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double peak_rss_mb() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+  return static_cast<double>(usage.ru_maxrss) / (1024.0 * 1024.0);
+#else
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+#endif
+}
+
+}  // namespace
+
+int run_bench(const std::string& program, std::vector<std::string> args) {
+  BenchArguments a;
+  a.load.needs_tokenizer = false;
+  Options options(program, "Measures prefill and greedy decoding; EOS is ignored.", "--model M [OPTIONS]");
+  CLI::App& app = options.app();
+  const auto count = CLI::Range(1, 1 << 20);
+  app.add_option("-m,--model", a.load.model, "folder, .gguf file or hub name")->type_name("PATH");
+  app.add_option("--prompt-tokens", a.prompt_tokens, "tokens of each prompt (default: 256)")
+      ->type_name("N")
+      ->check(count);
+  app.add_option("--new-tokens", a.new_tokens, "steps of decoding (default: 64)")
+      ->type_name("N")
+      ->check(count);
+  app.add_option("--batch", a.batch, "prompts at a time (default: 1)")->type_name("N")->check(count);
+  app.add_option("--threads", a.threads, "threads to compute with (default: the machine's cores)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--repeat", a.repeat, "measure so often and print medians (default: 1)")
+      ->type_name("N")
+      ->check(count);
+  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights");
+  app.add_flag("--no-bandwidth", a.no_bandwidth, "leave out measuring the machine's read bandwidth");
+  app.add_flag("--json", a.json, "one JSON object");
+  options.set_footer(
+      "load_s is from the start of the process until a prompt could be taken;\n"
+      "first_token_s from there to the first token. bandwidth_share is the part of the\n"
+      "measured read bandwidth that reading the weights once a step took.\n");
+  if (!options.parse(std::move(args))) return kOk;
+  if (a.threads > 0) set_num_threads(a.threads);
+
+  const LoadedModel loaded = load(a.load);
+  const double load_s = seconds_since_start();
+  run_once(loaded, a, std::min(a.prompt_tokens, 8), 2);
+  std::vector<double> prompt_tps, gen_tps, first_token_s;
+  for (int i = 0; i < a.repeat; ++i) {
+    // The first new token comes from the prompt's own pass, so one more makes `new_tokens` steps.
+    const generate::Timings t = run_once(loaded, a, a.prompt_tokens, a.new_tokens + 1);
+    prompt_tps.push_back(a.batch * a.prompt_tokens / t.prefill_s);
+    gen_tps.push_back(a.batch * a.new_tokens / t.decode_s);
+    first_token_s.push_back(t.first_token_s);
+  }
+  const double rss = peak_rss_mb();
+  nlohmann::ordered_json result = {{"engine", "mlxgk"},
+                                   {"batch", a.batch},
+                                   {"threads", num_threads()},
+                                   {"prompt_tokens", a.prompt_tokens},
+                                   {"new_tokens", a.new_tokens},
+                                   {"prompt_tps", median(prompt_tps)},
+                                   {"gen_tps", median(gen_tps)},
+                                   {"load_s", load_s},
+                                   {"first_token_s", median(first_token_s)},
+                                   {"peak_rss_mb", rss}};
+  if (!a.no_bandwidth) {
+    const double bandwidth = read_bandwidth(num_threads());
+    const size_t bytes = bytes_of_a_step(loaded);
+    result["read_gb_s"] = bandwidth / 1e9;
+    result["step_mb"] = static_cast<double>(bytes) / 1e6;
+    result["bandwidth_share"] = median(gen_tps) / a.batch * static_cast<double>(bytes) / bandwidth;
+  }
+  Output out(1);
+  if (a.json) {
+    out.write(result.dump() + "\n");
+  } else {
+    for (const auto& [key, value] : result.items()) out.write(fmt::format("{:<16} {}\n", key, value.dump()));
+  }
+  return kOk;
+}
+
+}  // namespace genkit::cli

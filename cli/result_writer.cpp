@@ -1,0 +1,143 @@
+#include "cli/result_writer.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace genkit::cli {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+double rate(size_t tokens, double seconds) { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; }
+
+}  // namespace
+
+ResultWriter::ResultWriter(Output& out, const std::string& format, const std::vector<PromptSource>& prompts,
+                           const text::Tokenizer* tokenizer)
+    : out_(out), format_(format), prompts_(prompts), tokenizer_(tokenizer) {}
+
+void ResultWriter::write_text(size_t row, const std::string& text) {
+  if (prompts_.size() > 1 && !header_written_) {
+    out_.write(fmt::format("==> {} <==\n", first_ + row + 1));
+    header_written_ = true;
+    last_byte_ = '\n';
+  }
+  if (text.empty()) return;
+  out_.write(text);
+  last_byte_ = text.back();
+}
+
+void ResultWriter::stream(const generate::StreamEvent& event) {
+  if (format_ != "text" || tokenizer_ == nullptr) return;
+  if (event.row >= waiting_.size()) {
+    waiting_.resize(event.row + 1);
+    finished_.resize(event.row + 1, false);
+  }
+  waiting_[event.row] += event.text;
+  if (event.finished) finished_[event.row] = true;
+  while (live_ < waiting_.size()) {
+    write_text(live_, std::exchange(waiting_[live_], {}));
+    if (!finished_[live_]) return;
+    if (last_byte_ != '\n') write_text(live_, "\n");
+    ++live_;
+    header_written_ = false;
+  }
+}
+
+void ResultWriter::add(const generate::GenerationResult& result) {
+  // A cancelled batch has rows that no event ended, and without a tokenizer there is no text.
+  if (format_ == "text") {
+    for (size_t row = live_; row < result.rows.size(); ++row) {
+      write_text(row, row < waiting_.size() ? waiting_[row] : "");
+      if (tokenizer_ == nullptr) {
+        std::string ids;
+        for (const int32_t id : result.rows[row].ids) ids += fmt::format("{}{}", ids.empty() ? "" : ",", id);
+        write_text(row, ids);
+      }
+      if (last_byte_ != '\n') write_text(row, "\n");
+      header_written_ = false;
+    }
+  }
+  const generate::Timings& t = result.timings;
+  if (first_group_) timings_.first_token_s = t.first_token_s;
+  first_group_ = false;
+  timings_.prefill_s += t.prefill_s;
+  timings_.decode_s += t.decode_s;
+  timings_.prompt_tokens += t.prompt_tokens;
+  timings_.new_tokens += t.new_tokens;
+  for (size_t row = 0; row < result.rows.size() && format_ != "text"; ++row) {
+    Json json = row_json(result.rows[row], first_ + row);
+    if (format_ == "json") {
+      rows_.push_back(std::move(json));
+    } else {
+      json["timings"] = timings_json();
+      write_json(json);
+    }
+  }
+  first_ += result.rows.size();
+  live_ = 0;
+  waiting_.clear();
+  finished_.clear();
+}
+
+void ResultWriter::finish(double load_s) {
+  load_s_ = load_s;
+  if (format_ == "json") write_json({{"rows", std::move(rows_)}, {"timings", timings_json()}});
+}
+
+Json ResultWriter::row_json(const generate::GeneratedRow& row, size_t index) const {
+  Json json = {{"index", index}};
+  const PromptSource& source = prompts_[index];
+  if (source.text) json["prompt"] = *source.text;
+  if (source.messages) json["messages"] = *source.messages;
+  json["prompt_ids"] = row.prompt_ids;
+  json["ids"] = row.ids;
+  json["text"] = tokenizer_ == nullptr ? Json() : Json(row.text);
+  json["finish_reason"] = generate::to_string(row.finish_reason);
+  if (row.finish_reason == generate::FinishReason::kStopString) json["stop_string"] = row.stop_string;
+  if (!row.logprobs.empty()) json["logprobs"] = row.logprobs;
+  if (!row.top_logprobs.empty()) {
+    Json steps = Json::array();
+    for (const auto& step : row.top_logprobs) {
+      Json best = Json::array();
+      for (const generate::TokenLogprob& t : step) {
+        Json entry = {{"id", t.id}, {"logprob", t.logprob}};
+        if (tokenizer_ != nullptr) entry["token"] = tokenizer_->id_to_token(t.id).value_or("");
+        best.push_back(std::move(entry));
+      }
+      steps.push_back(std::move(best));
+    }
+    json["top_logprobs"] = std::move(steps);
+  }
+  if (!row.scores.empty()) json["scores"] = row.scores;
+  if (!row.logits.empty()) json["logits"] = row.logits;
+  json["seed"] = row.seed;
+  return json;
+}
+
+Json ResultWriter::timings_json() const {
+  Json json = {{"prefill_s", timings_.prefill_s},
+               {"decode_s", timings_.decode_s},
+               {"first_token_s", timings_.first_token_s},
+               {"prompt_tokens", timings_.prompt_tokens},
+               {"new_tokens", timings_.new_tokens},
+               {"prompt_tps", rate(timings_.prompt_tokens, timings_.prefill_s)},
+               {"gen_tps", rate(timings_.new_tokens, timings_.decode_s)}};
+  if (format_ == "json") json["load_s"] = load_s_;
+  return json;
+}
+
+void ResultWriter::write_json(const Json& json) {
+  out_.write(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+std::string ResultWriter::timings_line() const {
+  return fmt::format(
+      "load {:.2f} s; prompt {} tokens, {:.1f}/s; new {} tokens, {:.1f}/s; first token after {:.2f} s\n",
+      load_s_, timings_.prompt_tokens, rate(timings_.prompt_tokens, timings_.prefill_s), timings_.new_tokens,
+      rate(timings_.new_tokens, timings_.decode_s), timings_.first_token_s);
+}
+
+}  // namespace genkit::cli

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/output.h"
+#include "cli/prompts.h"
+#include "genkit/generate/generate.h"
+
+namespace genkit::cli {
+
+/// Writes results as text while they come, or as JSON.
+///
+/// Text: one prompt's continuation and a newline; of several, each under "==> N <==".
+/// json: one object with "rows" and "timings", at the end. jsonl: an object a prompt as its group
+/// ends, with its number as "index".
+class ResultWriter {
+ public:
+  ResultWriter(Output& out, const std::string& format, const std::vector<PromptSource>& prompts,
+               const text::Tokenizer* tokenizer);
+
+  /// Text of a row of the group that runs.
+  void stream(const generate::StreamEvent& event);
+  /// The group's end.
+  void add(const generate::GenerationResult& result);
+  void finish(double load_s);
+  std::string timings_line() const;
+
+ private:
+  nlohmann::ordered_json row_json(const generate::GeneratedRow& row, size_t index) const;
+  nlohmann::ordered_json timings_json() const;
+  void write_json(const nlohmann::ordered_json& json);
+  void write_text(size_t row, const std::string& text);
+
+  Output& out_;
+  std::string format_;
+  const std::vector<PromptSource>& prompts_;
+  const text::Tokenizer* tokenizer_;
+  size_t first_ = 0;  ///< index of the running group's first prompt
+  // Text of a batch: one row is live, the rows after it wait.
+  size_t live_ = 0;
+  std::vector<std::string> waiting_;
+  std::vector<bool> finished_;
+  bool header_written_ = false;
+  char last_byte_ = '\n';
+  nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();
+  generate::Timings timings_;
+  bool first_group_ = true;
+  double load_s_ = 0;
+};
+
+}  // namespace genkit::cli
