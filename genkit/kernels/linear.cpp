@@ -94,6 +94,39 @@ void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTa
   });
 }
 
+void expert_linear(const ExpertTask& task, const KernelTable& table) {
+  const int64_t in = task.weight.in, out = task.out;
+  std::vector<std::vector<int64_t>> rows_of(task.num_experts);
+  for (int64_t i = 0; i < task.tokens * task.choices; ++i) rows_of[task.experts[i]].push_back(i);
+  std::vector<float> x, y;
+  for (int64_t e = 0; e < task.num_experts; ++e) {
+    const auto& rows = rows_of[e];
+    if (rows.empty()) continue;
+    const int64_t count = static_cast<int64_t>(rows.size());
+    x.resize(static_cast<size_t>(count * in));
+    y.resize(static_cast<size_t>(count * out));
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t from = task.row_a_choice ? rows[r] : rows[r] / task.choices;
+      std::copy_n(task.x + from * in, in, x.data() + r * in);
+    }
+    LinearTarget target;
+    target.weight = task.weight;
+    target.weight.data += static_cast<size_t>(e * out) * task.weight.row_bytes;
+    if (task.weight.format == WeightFormat::kAffine) {
+      const size_t offset = static_cast<size_t>(e * out) * (in / task.weight.group_size) *
+                            traits(task.weight.scale_format).block_bytes;
+      target.weight.scales += offset;
+      target.weight.biases += offset;
+    }
+    target.out = out;
+    target.bias = task.bias ? task.bias + e * out : nullptr;
+    target.y = y.data();
+    target.int8 = task.int8;
+    linear(x.data(), count, in, {target}, table);
+    for (int64_t r = 0; r < count; ++r) std::copy_n(y.data() + r * out, out, task.y + rows[r] * out);
+  }
+}
+
 void take_rows(const WeightRows& w, const int32_t* ids, int64_t count, float* out, const KernelTable& table) {
   parallel_for(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(w.in, 1)),
                [&](int64_t begin, int64_t end) {

@@ -22,6 +22,20 @@ struct LinearTarget {
 void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTarget>& targets,
             const KernelTable& table = active_table());
 
+struct ExpertTask {
+  const float* x = nullptr;  ///< [tokens, in], or with one row a choice [tokens, choices, in]
+  bool row_a_choice = false;
+  int64_t tokens = 0, choices = 0;
+  const int32_t* experts = nullptr;  ///< [tokens, choices], each within the stack
+  WeightRows weight;                 ///< of all experts, one after another
+  int64_t num_experts = 0, out = 0;  ///< rows of each
+  const float* bias = nullptr;       ///< [experts, out], or null
+  float* y = nullptr;                ///< [tokens, choices, out]
+  bool int8 = false;
+};
+/// y[t, c] = x w[experts[t, c]]^T + bias: every expert's rows together, with the bits of linear().
+void expert_linear(const ExpertTask& task, const KernelTable& table = active_table());
+
 /// Rows `ids` of a weight in fp32, or its first `count` rows when `ids` is null. @param out [count, in].
 void take_rows(const WeightRows& w, const int32_t* ids, int64_t count, float* out,
                const KernelTable& table = active_table());

@@ -43,6 +43,59 @@ void check_expert_linear(const mx::array& x, const mx::array& experts, const Wei
                                     w.shape[1], to_string(bias->shape())));
 }
 
+void check_experts(const int32_t* experts, int64_t count, int64_t stack, const std::string& name) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (experts[i] < 0 || experts[i] >= stack)
+      throw ArgumentError(fmt::format("{}: expert {} lies outside its {}", name, experts[i], stack));
+  }
+}
+
+// Inputs: x, experts, the weight's arrays, and the bias if there is one.
+class ExpertLinear : public CpuPrimitive {
+ public:
+  ExpertLinear(mx::Stream stream, WeightLayout layout, int experts, bool has_bias, std::string weight)
+      : CpuPrimitive(stream),
+        layout_(layout),
+        experts_(experts),
+        has_bias_(has_bias),
+        weight_(std::move(weight)) {}
+  const char* name() const override { return "genkit::ExpertLinear"; }
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    allocate(outputs[0]);
+    kernels::ExpertTask task;
+    task.x = row_major(stream(), inputs[0]).data<float>();
+    task.row_a_choice = inputs[0].ndim() == 3;
+    task.tokens = inputs[1].shape(0);
+    task.choices = inputs[1].shape(1);
+    task.experts = row_major(stream(), inputs[1]).data<int32_t>();
+    task.weight = weight_rows(stream(), layout_, inputs, 2);
+    task.num_experts = experts_;
+    task.out = layout_.out;
+    if (has_bias_) task.bias = row_major(stream(), inputs.back()).data<float>();
+    task.y = outputs[0].data<float>();
+    task.int8 = is_quantized(layout_.format) && layout_.arithmetic == Arithmetic::kFast;
+    dispatch(stream(), [task, name = weight_] {
+      check_experts(task.experts, task.tokens * task.choices, task.num_experts, name);
+      kernels::expert_linear(task);
+    });
+  }
+
+ protected:
+  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
+    const mx::Shape shape = {experts_, static_cast<int>(layout_.out), static_cast<int>(layout_.in)};
+    const auto w = composed::dequantize(weight_of(layout_, inputs, 2, shape));
+    return {composed::expert_linear(inputs[0], inputs[1], w,
+                                    has_bias_ ? std::optional(inputs.back()) : std::nullopt)};
+  }
+
+ private:
+  WeightLayout layout_;
+  int experts_;
+  bool has_bias_;
+  std::string weight_;
+};
+
 // Inputs: x, then each weight's arrays, then the biases that there are.
 class Linear : public CpuPrimitive {
  public:
@@ -137,7 +190,14 @@ mx::array linear(const mx::array& x, const Weight& w, const std::optional<mx::ar
 mx::array expert_linear(const mx::array& x, const mx::array& experts, const Weight& w,
                         const std::optional<mx::array>& bias) {
   check_expert_linear(x, experts, w, bias);
-  return composed::expert_linear(x, experts, composed::dequantize(w), bias);
+  if (!on_cpu()) return composed::expert_linear(x, experts, composed::dequantize(w), bias);
+  std::vector<mx::array> inputs = {to_f32(x), experts};
+  for (auto& a : weight_inputs(w)) inputs.push_back(a);
+  if (bias) inputs.push_back(to_f32(*bias));
+  return mx::array(
+      {experts.shape(0), experts.shape(1), w.shape[1]}, mx::float32,
+      std::make_shared<ExpertLinear>(cpu_stream(), weight_layout(w), w.shape[0], bias.has_value(), label(w)),
+      std::move(inputs));
 }
 
 }  // namespace genkit::ops

@@ -98,18 +98,36 @@ TEST(Linear, HasTheGradientOfTheComposedForm) {
 }
 
 TEST(ExpertLinear, MultipliesByTheChosenMatrices) {
-  const Weight w = dense({3, 5, 16}, 1);
-  const auto x = random_array({2, 16}, 2), bias = random_array({3, 5}, 3);
-  const mx::array experts({2, 0, 1, 2}, {2, 2}, mx::int32);
-  const auto y = expert_linear(x, experts, w, bias);
-  for (int t = 0; t < 2; ++t) {
-    for (int c = 0; c < 2; ++c) {
-      const int e = std::vector<int>{2, 0, 1, 2}[t * 2 + c];
-      const auto expected =
-          mx::add(mx::matmul(mx::take(x, t, 0), mx::transpose(mx::take(w.data, e, 0))), mx::take(bias, e, 0));
-      EXPECT_LT(max_difference(mx::take(mx::take(y, t, 0), c, 0), expected), kTolerance);
+  const Weight whole = dense({3, 5, 64}, 1);
+  Weight packed = affine(15, 64, 4, 1);
+  packed.shape = {3, 5, 64};
+  packed.data = mx::reshape(packed.data, {3, 5, -1});
+  packed.scales = mx::reshape(*packed.scales, {3, 5, -1});
+  packed.biases = mx::reshape(*packed.biases, {3, 5, -1});
+  const auto bias = random_array({3, 5}, 3);
+  const mx::array experts({2, 0, 1, 2, 2, 1}, {3, 2}, mx::int32);
+  for (const Weight& w : {whole, packed}) {
+    for (const auto& x : {random_array({3, 64}, 2), random_array({3, 2, 64}, 2)}) {
+      const auto y = expert_linear(x, experts, w, bias);
+      EXPECT_LT(max_difference(y, composed::expert_linear(x, experts, dequantize(w), bias)), kTolerance);
+      EXPECT_LT(max_difference(expert_linear(x, experts, w),
+                               composed::expert_linear(x, experts, dequantize(w), {})),
+                kTolerance);
+      // Choice (1, 0) is expert 1: the same bits as that matrix alone.
+      if (x.ndim() == 2) {
+        Weight one = w;
+        one.shape = {5, 64};
+        one.data = mx::take(w.data, 1, 0);
+        if (w.scales) one.scales = mx::take(*w.scales, 1, 0), one.biases = mx::take(*w.biases, 1, 0);
+        const auto row = linear(mx::slice(x, {1, 0}, {2, 64}), one, mx::take(bias, 1, 0));
+        EXPECT_EQ(max_difference(mx::reshape(row, {5}), mx::take(mx::take(y, 1, 0), 0, 0)), 0);
+      }
     }
   }
+  EXPECT_EQ(testing::message_of<std::runtime_error>([&] {
+              expert_linear(random_array({1, 64}, 2), mx::array({3}, {1, 1}, mx::int32), whole).eval();
+            }),
+            "w: expert 3 lies outside its 3");
 }
 
 }  // namespace

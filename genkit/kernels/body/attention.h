@@ -31,16 +31,17 @@ inline void mix_rest(const float* p, const float* values, int ldv, int slots, in
   store_part(acc, total, count);
 }
 
+// Columns [d, d + width) of R rows.
 template <int R>
-inline void mix_rows(const float* p, const float* values, int dim, int slots, float* acc) {
+inline void mix_rows(const float* p, const float* values, int ldv, int slots, int width, float* acc) {
   constexpr int kWide = kMr >= 6 ? 4 : 2;
   int d = 0;
-  for (; d + 16 * kWide <= dim; d += 16 * kWide)
-    mix_panel<R, kWide>(p, kPageSlots, values + d, dim, slots, acc + d, dim);
-  for (; d + 16 <= dim; d += 16) mix_panel<R, 1>(p, kPageSlots, values + d, dim, slots, acc + d, dim);
-  if (d < dim) {
+  for (; d + 16 * kWide <= width; d += 16 * kWide)
+    mix_panel<R, kWide>(p, kPageSlots, values + d, ldv, slots, acc + d, ldv);
+  for (; d + 16 <= width; d += 16) mix_panel<R, 1>(p, kPageSlots, values + d, ldv, slots, acc + d, ldv);
+  if (d < width) {
     for (int r = 0; r < R; ++r)
-      mix_rest(p + r * kPageSlots, values + d, dim, slots, dim - d, acc + r * dim + d);
+      mix_rest(p + r * kPageSlots, values + d, ldv, slots, width - d, acc + r * ldv + d);
   }
 }
 
@@ -68,21 +69,57 @@ inline const float* wide_page(const AttendTask& task, const void* from, int slot
   return buffer;
 }
 
-// Scores of all rows for slots [begin, end) of a page.
+// Scores of all rows for slots [begin, end) of a page, some keys at a time so that they stay in
+// the first-level cache while the rows pass.
 inline void score_page(const AttendTask& task, const float* keys, int begin, int end, float* scores) {
+  constexpr int kKeys = 16;
   const int dim = task.head_dim;
-  for (int r = 0; r < task.rows; r += kMr) {
-    const int rows = task.rows - r < kMr ? task.rows - r : kMr;
-    for (int c = begin; c < end; c += kNr) {
-      const int columns = end - c < kNr ? end - c : kNr;
-      V16 acc[kMr * kNr];
-      for (int i = 0; i < rows * columns; ++i) acc[i] = zero();
-      multiply(rows, columns, task.q + r * dim, dim, keys + c * dim, dim, dim, acc);
-      float out[kMr * kNr];
-      finish(acc, rows * columns, out);
-      for (int i = 0; i < rows; ++i) {
-        for (int j = 0; j < columns; ++j) scores[(r + i) * kPageSlots + c + j] = out[i * columns + j];
+  for (int some = begin; some < end; some += kKeys) {
+    const int stop = some + kKeys < end ? some + kKeys : end;
+    for (int r = 0; r < task.rows; r += kMr) {
+      const int rows = task.rows - r < kMr ? task.rows - r : kMr;
+      for (int c = some; c < stop; c += kNr) {
+        const int columns = stop - c < kNr ? stop - c : kNr;
+        V16 acc[kMr * kNr];
+        for (int i = 0; i < rows * columns; ++i) acc[i] = zero();
+        multiply(rows, columns, task.q + r * dim, dim, keys + c * dim, dim, dim, acc);
+        float out[kMr * kNr];
+        finish(acc, rows * columns, out);
+        for (int i = 0; i < rows; ++i) {
+          for (int j = 0; j < columns; ++j) scores[(r + i) * kPageSlots + c + j] = out[i * columns + j];
+        }
       }
+    }
+  }
+}
+
+// Probabilities of all rows times the values of a page, some columns at a time.
+inline void mix_page(const AttendTask& task, const float* p, const float* values, int start) {
+  constexpr int kColumns = 64;
+  const int dim = task.value_dim;
+  for (int d = 0; d < dim; d += kColumns) {
+    const int width = dim - d < kColumns ? dim - d : kColumns;
+    for (int r = 0; r < task.rows;) {
+      const Slots seen = visible(task, task.positions[r], start);
+      // Rows that see the same slots are mixed together.
+      int same = 1;
+      while (same < 4 && r + same < task.rows) {
+        const Slots next = visible(task, task.positions[r + same], start);
+        if (next.begin != seen.begin || next.end != seen.end) break;
+        ++same;
+      }
+      if (same == 3) same = 2;
+      const float* weights = p + r * kPageSlots + seen.begin;
+      const float* v = values + static_cast<int64_t>(seen.begin) * dim + d;
+      float* acc = task.acc + static_cast<int64_t>(r) * dim + d;
+      const int slots = seen.end - seen.begin;
+      if (same == 4)
+        mix_rows<4>(weights, v, dim, slots, width, acc);
+      else if (same == 2)
+        mix_rows<2>(weights, v, dim, slots, width, acc);
+      else
+        mix_rows<1>(weights, v, dim, slots, width, acc);
+      r += same;
     }
   }
 }
@@ -152,33 +189,11 @@ void attend(const AttendTask& task, void* scratch) {
     const float* values =
         wide_page(task, task.values[page - task.page_begin], all.end, task.value_dim, value_buffer);
     score_page(task, keys, all.begin, all.end, scores);
-    for (int r = 0; r < task.rows;) {
+    for (int r = 0; r < task.rows; ++r) {
       const Slots seen = visible(task, task.positions[r], start);
-      if (seen.begin == seen.end) {
-        ++r;
-        continue;
-      }
-      // Rows that see the same slots are mixed together.
-      int same = 1;
-      while (same < 4 && r + same < task.rows) {
-        const Slots next = visible(task, task.positions[r + same], start);
-        if (next.begin != seen.begin || next.end != seen.end) break;
-        ++same;
-      }
-      if (same == 3) same = 2;
-      for (int i = 0; i < same; ++i) weigh_row(task, r + i, seen, scores + (r + i) * kPageSlots);
-      const float* p = scores + r * kPageSlots + seen.begin;
-      const float* v = values + seen.begin * task.value_dim;
-      float* acc = task.acc + static_cast<int64_t>(r) * task.value_dim;
-      const int slots = seen.end - seen.begin;
-      if (same == 4)
-        mix_rows<4>(p, v, task.value_dim, slots, acc);
-      else if (same == 2)
-        mix_rows<2>(p, v, task.value_dim, slots, acc);
-      else
-        mix_rows<1>(p, v, task.value_dim, slots, acc);
-      r += same;
+      if (seen.begin < seen.end) weigh_row(task, r, seen, scores + r * kPageSlots);
     }
+    mix_page(task, scores, values, start);
   }
 }
 

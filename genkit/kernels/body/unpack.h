@@ -48,27 +48,6 @@ inline void nibbles(const uint8_t* __restrict qs, uint8_t* __restrict codes, int
   }
 }
 
-// Bit i of `high` becomes bit 4 of code i.
-inline void fifth_bits(const uint8_t* high, uint8_t* __restrict codes) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, high, 4);
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes),
-                      _mm256_mask_add_epi8(all, bits, all, _mm256_set1_epi8(16)));
-#elif defined(__AVX2__)
-  const __m256i which = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2,
-                                         2, 3, 3, 3, 3, 3, 3, 3, 3);
-  const __m256i mask = _mm256_set1_epi64x(int64_t(0x8040201008040201ull));
-  const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(int(bits)), which), mask);
-  const __m256i set = _mm256_and_si256(_mm256_cmpeq_epi8(spread, mask), _mm256_set1_epi8(16));
-  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), _mm256_or_si256(all, set));
-#else
-  for (int i = 0; i < 32; ++i) codes[i] |= uint8_t((bits >> i & 1) << 4);
-#endif
-}
-
 // Codes 0..15 to the entries of a table of 16.
 inline void look_up(const int8_t* table, uint8_t* codes, int count) {
 #if defined(__AVX2__)
@@ -93,36 +72,79 @@ inline float half_of_e8m0(uint8_t e) {
   return x;
 }
 
-inline void unpack_small(WeightFormat format, const uint8_t* b, uint8_t* codes, float* scale, float* bias) {
+// What the formats with blocks of 32 consist of: bytes before the codes, and what is among them.
+struct Block32 {
+  int bytes;
+  int nibbles;          // offset of 16 bytes: low halves are codes 0..15, high halves 16..31
+  int fifth;            // offset of 32 fifth bits, or 0
+  bool biased;          // fp16 bias after the fp16 scale
+  const int8_t* table;  // what the codes look up, or null
+};
+constexpr Block32 block32(WeightFormat format) {
   switch (format) {
     case WeightFormat::kQ4_0:
-      *scale = half_at(b);
-      return nibbles(b + 2, codes, 16);
+      return {18, 2, 0, false, nullptr};
     case WeightFormat::kQ4_1:
-      *scale = half_at(b);
-      *bias = half_at(b + 2);
-      return nibbles(b + 4, codes, 16);
+      return {20, 4, 0, true, nullptr};
     case WeightFormat::kQ5_0:
-      *scale = half_at(b);
-      nibbles(b + 6, codes, 16);
-      return fifth_bits(b + 2, codes);
+      return {22, 6, 2, false, nullptr};
     case WeightFormat::kQ5_1:
-      *scale = half_at(b);
-      *bias = half_at(b + 2);
-      nibbles(b + 8, codes, 16);
-      return fifth_bits(b + 4, codes);
-    case WeightFormat::kQ8_0:
-      *scale = half_at(b);
-      __builtin_memcpy(codes, b + 2, 32);
-      return;
+      return {24, 8, 4, true, nullptr};
     case WeightFormat::kIQ4_NL:
-      *scale = half_at(b);
-      nibbles(b + 2, codes, 16);
-      return look_up(kIq4Table, codes, 32);
-    default:  // kMXFP4
-      *scale = half_of_e8m0(b[0]);
-      nibbles(b + 1, codes, 16);
-      return look_up(kE2m1Table, codes, 32);
+      return {18, 2, 0, false, kIq4Table};
+    case WeightFormat::kMXFP4:
+      return {17, 1, 0, false, kE2m1Table};
+    default:
+      return {34, 0, 0, false, nullptr};  // Q8_0
+  }
+}
+
+template <WeightFormat kFormat>
+inline void unpack_codes32(const uint8_t* b, uint8_t* __restrict codes) {
+  constexpr Block32 t = block32(kFormat);
+#if defined(__AVX2__)
+  const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + t.nibbles));
+  __m256i all = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(raw, 4), raw), _mm256_set1_epi8(15));
+  if constexpr (t.fifth != 0) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, b + t.fifth, 4);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    all = _mm256_mask_add_epi8(all, bits, all, _mm256_set1_epi8(16));
+#else
+    const __m256i which = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2,
+                                           2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i mask = _mm256_set1_epi64x(int64_t(0x8040201008040201ull));
+    const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(int(bits)), which), mask);
+    all = _mm256_or_si256(all, _mm256_and_si256(_mm256_cmpeq_epi8(spread, mask), _mm256_set1_epi8(16)));
+#endif
+  }
+  if constexpr (t.table != nullptr)
+    all = _mm256_shuffle_epi8(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t.table))), all);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), all);
+#else
+  nibbles(b + t.nibbles, codes, 16);
+  if constexpr (t.fifth != 0) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, b + t.fifth, 4);
+    for (int i = 0; i < 32; ++i) codes[i] |= uint8_t((bits >> i & 1) << 4);
+  }
+  if constexpr (t.table != nullptr) {
+    for (int i = 0; i < 32; ++i) codes[i] = static_cast<uint8_t>(t.table[codes[i]]);
+  }
+#endif
+}
+
+template <WeightFormat kFormat>
+inline void unpack_blocks32(const uint8_t* b, int count, uint8_t* codes, float* scales, float* biases) {
+  constexpr Block32 t = block32(kFormat);
+  for (int g = 0; g < count / 32; ++g, b += t.bytes, codes += 32) {
+    scales[g] = kFormat == WeightFormat::kMXFP4 ? half_of_e8m0(b[0]) : half_at(b);
+    if (t.biased) biases[g] = half_at(b + 2);
+    if constexpr (kFormat == WeightFormat::kQ8_0)
+      __builtin_memcpy(codes, b + 2, 32);
+    else
+      unpack_codes32<kFormat>(b, codes);
   }
 }
 
@@ -259,43 +281,44 @@ inline void unpack_affine(const WeightRows& w, int64_t row, int64_t k, int count
 /// Numbers [k, k + count) of a row; both multiples of the format's block (32 for kAffine).
 inline void unpack(const WeightRows& w, int64_t row, int64_t k, int count, uint8_t* codes, float* scales,
                    float* biases) {
+  using F = WeightFormat;
   const uint8_t* b = w.data + row * w.row_bytes;
+  auto blocks = [&](int bytes, int groups, auto block) {
+    for (b += k / 256 * bytes; count > 0;
+         count -= 256, b += bytes, codes += 256, scales += groups, biases += groups)
+      block();
+  };
+  auto small = [&](int bytes) { return b + k / 32 * bytes; };
   switch (w.format) {
-    case WeightFormat::kAffine:
+    case F::kAffine:
       return unpack_affine(w, row, k, count, codes, scales, biases);
-    case WeightFormat::kQ2_K:
-      for (b += k / 256 * 84; count > 0; count -= 256, b += 84, codes += 256, scales += 16, biases += 16)
-        unpack_q2_k(b, codes, scales, biases);
-      return;
-    case WeightFormat::kQ3_K:
-      for (b += k / 256 * 110; count > 0; count -= 256, b += 110, codes += 256, scales += 16)
-        unpack_q3_k(b, codes, scales);
-      return;
-    case WeightFormat::kQ4_K:
-      for (b += k / 256 * 144; count > 0; count -= 256, b += 144, codes += 256, scales += 8, biases += 8)
-        unpack_q4_k(b, codes, scales, biases);
-      return;
-    case WeightFormat::kQ5_K:
-      for (b += k / 256 * 176; count > 0; count -= 256, b += 176, codes += 256, scales += 8, biases += 8)
-        unpack_q5_k(b, codes, scales, biases);
-      return;
-    case WeightFormat::kQ6_K:
-      for (b += k / 256 * 210; count > 0; count -= 256, b += 210, codes += 256, scales += 16)
-        unpack_q6_k(b, codes, scales);
-      return;
-    case WeightFormat::kIQ4_XS:
-      for (b += k / 256 * 136; count > 0; count -= 256, b += 136, codes += 256, scales += 8)
-        unpack_iq4_xs(b, codes, scales);
-      return;
+    case F::kQ4_0:
+      return unpack_blocks32<F::kQ4_0>(small(18), count, codes, scales, biases);
+    case F::kQ4_1:
+      return unpack_blocks32<F::kQ4_1>(small(20), count, codes, scales, biases);
+    case F::kQ5_0:
+      return unpack_blocks32<F::kQ5_0>(small(22), count, codes, scales, biases);
+    case F::kQ5_1:
+      return unpack_blocks32<F::kQ5_1>(small(24), count, codes, scales, biases);
+    case F::kQ8_0:
+      return unpack_blocks32<F::kQ8_0>(small(34), count, codes, scales, biases);
+    case F::kIQ4_NL:
+      return unpack_blocks32<F::kIQ4_NL>(small(18), count, codes, scales, biases);
+    case F::kMXFP4:
+      return unpack_blocks32<F::kMXFP4>(small(17), count, codes, scales, biases);
+    case F::kQ2_K:
+      return blocks(84, 16, [&] { unpack_q2_k(b, codes, scales, biases); });
+    case F::kQ3_K:
+      return blocks(110, 16, [&] { unpack_q3_k(b, codes, scales); });
+    case F::kQ4_K:
+      return blocks(144, 8, [&] { unpack_q4_k(b, codes, scales, biases); });
+    case F::kQ5_K:
+      return blocks(176, 8, [&] { unpack_q5_k(b, codes, scales, biases); });
+    case F::kQ6_K:
+      return blocks(210, 16, [&] { unpack_q6_k(b, codes, scales); });
+    case F::kIQ4_XS:
+      return blocks(136, 8, [&] { unpack_iq4_xs(b, codes, scales); });
     default:
-      break;
+      return;  // dense formats have no codes
   }
-  const int block_bytes = w.format == WeightFormat::kQ8_0    ? 34
-                          : w.format == WeightFormat::kQ4_1  ? 20
-                          : w.format == WeightFormat::kQ5_0  ? 22
-                          : w.format == WeightFormat::kQ5_1  ? 24
-                          : w.format == WeightFormat::kMXFP4 ? 17
-                                                             : 18;
-  for (b += k / 32 * block_bytes; count > 0; count -= 32, b += block_bytes, codes += 32)
-    unpack_small(w.format, b, codes, scales++, biases++);
 }
