@@ -67,6 +67,10 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
         for (int g = 0; g < n / t.group; ++g) to[g * kRowBlock] = bias_to[g * kRowBlock] = 0;
         continue;
       }
+      // The same stretch of the next block: rows are too far apart for the processor to see the
+      // pattern by itself. Past the end of the weight this reads nothing and does no harm.
+      const uint8_t* next = w.data + (first + r + kRowBlock) * w.row_bytes + w.row_bytes * k / w.in;
+      for (size_t i = 0; i < w.row_bytes * n / w.in; i += 64) __builtin_prefetch(next + i, 0, 2);
       unpack(w, first + r, k, n, codes + r * kStretch, scales, biases);
       for (int g = 0; g < n / t.group; ++g) to[g * kRowBlock] = scales[g];
       if (t.biased) {
