@@ -27,7 +27,7 @@ help:
 	@echo 'make fuzz           a short seeded run of every fuzz target, in build-asan/ (FUZZ_SECONDS=...)'
 	@echo 'make bench          kernel benchmarks'
 	@echo 'make format         clang-format all C++ files'
-	@echo 'make lint           check formatting, run clang-tidy, check the documents'
+	@echo 'make lint           check formatting, run clang-tidy, check the documents (QUICK=1: fewer files)'
 	@echo 'make install        install into PREFIX=...'
 	@echo 'make bootstrap      look for everything the build needs and install what is missing'
 	@echo 'make clean          remove the build folders (distclean: also .deps/)'
@@ -84,7 +84,7 @@ format:
 
 lint: configure
 	@tools/bootstrap.sh --groups build,test,bench,lint system
-	@tools/lint.sh $(BUILD)
+	@tools/lint.sh $(BUILD) $(if $(QUICK),--quick)
 
 PREFIX ?= /usr/local
 install: configure

@@ -1,4 +1,5 @@
-// A file as a whole model in GGUF: configuration, names, shapes, and one forward pass when all of it is accepted.
+// A file as a whole model in GGUF: configuration, names, shapes, and one forward pass when all of it is
+// accepted.
 #include "genkit/io/checkpoint.h"
 #include "genkit/models/registry.h"
 #include "mlx/transforms.h"
