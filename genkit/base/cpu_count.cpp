@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <string>
@@ -31,12 +32,12 @@ int quota_cores() {
     if (!v2.empty() && v2.substr(0, 3) != "max") {
       size_t used = 0;
       const double quota = std::stod(v2, &used), period = std::stod(v2.substr(used));
-      return period > 0 ? std::max(1, static_cast<int>(quota / period + 0.5)) : 0;
+      return period > 0 ? std::max(1, static_cast<int>(std::lround(quota / period))) : 0;
     }
     const std::string quota = first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
     const std::string period = first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
     if (!quota.empty() && !period.empty() && std::stod(quota) > 0 && std::stod(period) > 0)
-      return std::max(1, static_cast<int>(std::stod(quota) / std::stod(period) + 0.5));
+      return std::max(1, static_cast<int>(std::lround(std::stod(quota) / std::stod(period))));
   } catch (const std::exception&) {
     // An unreadable quota is no quota.
   }

@@ -369,7 +369,7 @@ bool JsonView::boolean_or(std::string_view key, bool fallback) const {
 
 std::string JsonView::string_or(std::string_view key, std::string fallback) const {
   const auto found = find(key);
-  return found ? found->string() : fallback;
+  return found ? found->string() : std::move(fallback);
 }
 
 double JsonView::number_or(std::string_view key, double fallback) const {
