@@ -10,10 +10,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use ahash::RandomState;
+use ahash::{AHashSet, RandomState};
 use tokenizers::tokenizer::Token;
 
 const NONE: u32 = u32::MAX;
+const SPACE_MARK: char = '\u{2581}';
 
 /// What decides between merges: the piece's priority, then the longer left part, then the longer
 /// right part (in characters), then the piece that comes first in the file.
@@ -38,6 +39,9 @@ pub struct ScoredBpe {
     longest: usize,
     /// The ids of "<0x00>" to "<0xFF>", NONE where there is none.
     bytes: [u32; 256],
+    /// The characters that stand before a space mark in some piece: between any other character
+    /// and a mark no merge can happen. Nothing where that does not follow.
+    before_mark: Option<AHashSet<char>>,
     options: ScoredBpeOptions,
 }
 
@@ -86,6 +90,7 @@ impl ScoredBpe {
             priorities,
             longest,
             bytes: [NONE; 256],
+            before_mark: None,
             options,
         };
         for id in 0..count as u32 {
@@ -95,6 +100,7 @@ impl ScoredBpe {
         for byte in 0..256 {
             model.bytes[byte] = model.find(&format!("<0x{byte:02X}>"));
         }
+        model.before_mark = model.characters_before_mark();
         Ok(model)
     }
 
@@ -137,21 +143,66 @@ impl ScoredBpe {
         self.slots[self.slot_of(text)]
     }
 
+    fn characters_before_mark(&self) -> Option<AHashSet<char>> {
+        // A character that nothing stands for leaves its neighbours next to each other.
+        let every_byte = self.bytes.iter().all(|id| *id != NONE);
+        if !every_byte || self.find(SPACE_MARK.encode_utf8(&mut [0; 4])) == NONE {
+            return None;
+        }
+        let mut before = AHashSet::new();
+        for id in 0..self.len() as u32 {
+            let piece = self.piece(id);
+            for (at, _) in piece.match_indices(SPACE_MARK).filter(|(at, _)| *at > 0) {
+                // A byte's spelling can stand for any character of the text.
+                let left = &piece.as_bytes()[..at];
+                if left.ends_with(b">")
+                    && left.len() >= 6
+                    && left[left.len() - 6..].starts_with(b"<0x")
+                {
+                    return None;
+                }
+                before.extend(piece[..at].chars().next_back());
+            }
+        }
+        Some(before)
+    }
+
+    /// Cuts a text where no merge can reach across: short stretches merge faster than long ones.
+    fn stretches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let mut begin = 0;
+        let mut marks = text.match_indices(SPACE_MARK);
+        std::iter::from_fn(move || {
+            let before_mark = self.before_mark.as_ref();
+            let cut = marks.find(|(at, _)| {
+                let previous = text[begin..*at].chars().next_back();
+                matches!((previous, before_mark), (Some(c), Some(set)) if !set.contains(&c))
+            });
+            let end = cut.map_or(text.len(), |(at, _)| at);
+            let stretch = &text[begin..end];
+            begin = end;
+            (!stretch.is_empty()).then_some(stretch)
+        })
+    }
+
     pub fn tokenize(&self, text: &str) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        let mut start = 0;
+        for stretch in self.stretches(text) {
+            self.tokenize_stretch(stretch, &mut start, &mut tokens);
+        }
+        tokens
+    }
+
+    fn tokenize_stretch(&self, text: &str, start: &mut usize, tokens: &mut Vec<Token>) {
         let mut symbols = self.characters(text);
         self.merge(text, &mut symbols);
         // Offsets add up the sizes, so that they run on over a character that nothing stands for,
         // as those of the crate's BPE do.
-        let mut start = 0;
-        symbols
-            .iter()
-            .filter(|symbol| symbol.size != 0)
-            .map(|symbol| {
-                let offsets = (start, start + symbol.size as usize);
-                start = offsets.1;
-                Token::new(symbol.id, self.piece(symbol.id).to_string(), offsets)
-            })
-            .collect()
+        for symbol in symbols.iter().filter(|symbol| symbol.size != 0) {
+            let offsets = (*start, *start + symbol.size as usize);
+            *start = offsets.1;
+            tokens.push(Token::new(symbol.id, self.piece(symbol.id).to_string(), offsets));
+        }
     }
 
     fn characters(&self, text: &str) -> Vec<Symbol> {
@@ -286,6 +337,26 @@ mod tests {
         assert_eq!(ids(&model(&tokens, &[0., 0., 0., 0., -2., -1., -9.]), "abc"), [6]);
         assert_eq!(ids(&model(&tokens[..6], &[0., 0., 0., 0., -2., -1.]), "abc"), [1, 5]);
         assert_eq!(ids(&model(&tokens[..6], &[0., 0., 0., 0., -1., -2.]), "abc"), [4, 3]);
+    }
+
+    #[test]
+    fn a_cut_before_a_mark_changes_nothing() {
+        let bytes: Vec<String> = (0..256).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let text = "a\u{2581}\u{2581}a\u{2581}";
+        let with = |pieces: &[&str]| {
+            let mut tokens: Vec<&str> = pieces.to_vec();
+            tokens.extend(bytes.iter().map(String::as_str));
+            let scores: Vec<f32> = (0..tokens.len()).map(|id| -(id as f32)).collect();
+            model(&tokens, &scores)
+        };
+        let cut = with(&["<unk>", "\u{2581}", "a", "\u{2581}a", "\u{2581}\u{2581}"]);
+        assert_eq!(cut.stretches(text).count(), 3);
+        assert_eq!(ids(&cut, text), [2, 1, 3, 1]);
+        let whole = with(&["<unk>", "\u{2581}", "a", "\u{2581}a", "a\u{2581}"]);
+        assert_eq!(whole.stretches(text).count(), 1);
+        assert_eq!(ids(&whole, text), [4, 3, 1]);
+        let odd = with(&["<unk>", "\u{2581}", "a", "<0xC3>\u{2581}"]);
+        assert_eq!(odd.stretches(text).count(), 1);
     }
 
     #[test]

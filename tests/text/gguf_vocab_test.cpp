@@ -171,6 +171,8 @@ TEST(GgufVocab, MergingByScoreEqualsTheDerivedListOfMerges) {
     for (int i = 0; i < 400; ++i) {
       std::string piece;
       for (unsigned n = 2 + random() % 5; n-- > 0;) piece += letters[random() % letters.size()];
+      // In some vocabularies, as in real ones, the mark stands at the beginning only.
+      if (round % 4 == 3 && piece.find("\u2581", 1) != std::string::npos) continue;
       if (std::exchange(seen[piece], true)) continue;
       vocab.add(piece, -static_cast<float>(random() % (round < 6 ? 20 : 2000)));
     }
