@@ -1,5 +1,6 @@
 //! Tokenizers and chat templates behind a C ABI; `include/genkit_rust.h` states its conventions.
 
+mod chat;
 mod engine;
 mod ffi;
 mod pre_tokenizers;
