@@ -120,6 +120,17 @@ int32_t gk_tokenizer_token_bytes(const GkTokenizer* handle, uint32_t id, GkBuffe
 /* Returns one uint32, or nothing when there is no such token. */
 int32_t gk_tokenizer_token_to_id(const GkTokenizer* handle, GkSlice token, GkBuffer* out);
 
+/* ---- Chat templates ----------------------------------------------------------------------- */
+
+/* Renders a chat template.
+ * variables_json: an object; its members are the template's variables.
+ * now: "2026-03-14T09:26:53", what strftime_now sees.
+ * Result: uint32 n, n pairs of uint32 [begin, end) in bytes of the text that {% generation %}
+ * blocks produced, then the text. GK_ARGUMENT with the template's own words where it raises;
+ * GK_FORMAT, "line N: KIND: ..." for a template that does not parse or fails. Templates are kept
+ * parsed. */
+int32_t gk_chat_render(GkSlice template_text, GkSlice variables_json, GkSlice now, GkBuffer* out);
+
 #ifdef __cplusplus
 }
 #endif

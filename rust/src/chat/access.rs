@@ -171,6 +171,9 @@ fn unsafe_member(object: &Value, name: &str) -> Value {
 /// `object.name`: an attribute, or else an item.
 pub fn getattr(interp: &mut Interp, object: &Value, name: &Arc<PyStr>) -> Res<Value> {
     if let Value::Undefined(undefined) = object {
+        if has_dunder(object, &name.text) {
+            return Ok(unsafe_member(object, &name.text));
+        }
         return fail(undefined.kind, undefined.message.clone());
     }
     match member(interp, object, &name.text)? {

@@ -204,7 +204,6 @@ pub enum StmtKind {
     /// include, import, from, extends: there is nothing to load from.
     Loader {
         template: Expr,
-        ignore_missing: bool,
         target: Vec<Name>,
     },
 }

@@ -209,7 +209,7 @@ impl Binder {
         });
         if assigns_loop {
             let message = "Can't assign to special loop variable in for-loop target";
-            return fail_at(Kind::Syntax, node.line, message);
+            return fail_at(Kind::Compile, node.line, message);
         }
         let function_frame = if node.recursive { self.inner_function(frame) } else { frame };
         let loop_frame = match node.recursive {
@@ -267,7 +267,7 @@ impl Binder {
                     let message =
                         "When defining macros or call blocks the special \"caller\" argument \
                                    must be omitted or be given a default.";
-                    return fail_at(Kind::Syntax, def.line, message);
+                    return fail_at(Kind::Compile, def.line, message);
                 }
                 Some(_) => {}
                 None => {
@@ -293,7 +293,7 @@ impl Binder {
     fn block(&mut self, block: &mut Arc<Block>, frame: Frame) -> Res<()> {
         if self.blocks.iter().any(|known| known.name == block.name) {
             let name = repr_str(&block.name.text);
-            return fail_at(Kind::Syntax, block.line, format!("block {name} defined twice"));
+            return fail_at(Kind::Compile, block.line, format!("block {name} defined twice"));
         }
         let locals = if block.scoped { self.scopes.dump_stores(frame.sym) } else { vec![] };
         let locals: Exports =
@@ -388,7 +388,7 @@ impl Binder {
 }
 
 fn unknown(kind: &str, name: &PyStr, line: u32) -> Res<()> {
-    fail_at(Kind::Syntax, line, format!("No {kind} named {}.", repr_str(&name.text)))
+    fail_at(Kind::Compile, line, format!("No {kind} named {}.", repr_str(&name.text)))
 }
 
 fn collect_names(target: &Expr, names: &mut Exports) {

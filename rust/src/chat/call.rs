@@ -22,10 +22,6 @@ pub fn caller_name() -> Arc<PyStr> {
 }
 
 impl CallArgs {
-    pub fn new(positional: Vec<Value>) -> Self {
-        CallArgs { positional, keyword: vec![] }
-    }
-
     fn take_keyword(&mut self, name: &str) -> Option<Value> {
         let at = self.keyword.iter().position(|(known, _)| known.text == name)?;
         Some(self.keyword.remove(at).1)

@@ -3,8 +3,10 @@
 /// The exception that Python would have raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// TemplateSyntaxError and TemplateAssertionError: found before rendering.
+    /// TemplateSyntaxError: the template does not parse.
     Syntax,
+    /// TemplateAssertionError: it parses, but makes no sense.
+    Compile,
     /// TemplateError, as raise_exception raises it: the template's own words.
     Template,
     Runtime,
@@ -30,6 +32,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Syntax => "TemplateSyntaxError",
+            Kind::Compile => "TemplateAssertionError",
             Kind::Template => "TemplateError",
             Kind::Runtime => "TemplateRuntimeError",
             Kind::Undefined => "UndefinedError",

@@ -23,6 +23,24 @@ fn constant(value: &Const) -> Value {
     }
 }
 
+/// Whether jinja2 would have computed the expression when it compiled the template.
+fn is_folded(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Const(_) => true,
+        ExprKind::Tuple(items) | ExprKind::List(items) | ExprKind::Concat(items) => {
+            items.iter().all(is_folded)
+        }
+        ExprKind::Dict(items) => {
+            items.iter().all(|(key, value)| is_folded(key) && is_folded(value))
+        }
+        ExprKind::Neg(a) | ExprKind::Pos(a) | ExprKind::Not(a) => is_folded(a),
+        ExprKind::And(a, b) | ExprKind::Or(a, b) | ExprKind::Binary(_, a, b) => {
+            is_folded(a) && is_folded(b)
+        }
+        _ => false,
+    }
+}
+
 impl Interp {
     pub fn eval(&mut self, expr: &Expr, scope: &Scope) -> Res<Value> {
         self.budget.step()?;
@@ -84,6 +102,11 @@ impl Interp {
             ExprKind::Binary(op, a, b) => {
                 let left = self.eval(a, scope)?;
                 let right = self.eval(b, scope)?;
+                if *op == BinOp::Pow && is_folded(a) && !is_folded(b) && ops::is_negative(&left) {
+                    // In the Python that jinja2 writes, -3 ** x is -(3 ** x).
+                    let power = ops::binary(self, *op, &ops::negate(&left)?, &right)?;
+                    return ops::negate(&power);
+                }
                 ops::binary(self, *op, &left, &right)
             }
             ExprKind::Concat(parts) => self.eval_concat(parts, scope),
@@ -104,10 +127,16 @@ impl Interp {
                 let object = self.eval(object, scope)?;
                 access::getattr(self, &object, name)
             }
-            ExprKind::Getitem(object, key) => {
-                let object = self.eval(object, scope)?;
+            ExprKind::Getitem(object_expr, key) => {
+                let object = self.eval(object_expr, scope)?;
                 if let ExprKind::Slice(parts) = &key.kind {
+                    // Slices that fail are errors, but undefined where jinja2 folds constants.
+                    let folded = is_folded(object_expr)
+                        && parts.iter().flatten().all(|part| is_folded(part));
                     let parts = self.eval_slice(parts, scope)?;
+                    if folded {
+                        return access::getitem(self, &object, &Value::Slice(Rc::new(parts)));
+                    }
                     return access::slice(self, &object, &parts);
                 }
                 let key = self.eval(key, scope)?;

@@ -10,6 +10,7 @@ use super::percent;
 use super::pprint as pretty;
 use super::repr::{repr, repr_str, to_text};
 use super::runtime::Interp;
+use super::str_case;
 use super::str_methods::{self, want_int};
 use super::textwrap;
 use super::unicode::{is_space, is_word};
@@ -32,7 +33,7 @@ fn map_text(interp: &mut Interp, value: &Value, change: impl Fn(&str) -> String)
 
 pub fn capitalize(interp: &mut Interp, value: Value, args: CallArgs) -> Res<Value> {
     args.plain("do_capitalize", 0, 0)?;
-    map_text(interp, &value, str_methods::capitalize)
+    map_text(interp, &value, str_case::capitalize)
 }
 
 pub fn lower(interp: &mut Interp, value: Value, args: CallArgs) -> Res<Value> {

@@ -168,7 +168,7 @@ fn lookup(interp: &mut Interp, name: &str, fields: &mut Fields) -> Res<Value> {
     } else if first.bytes().all(|c| c.is_ascii_digit()) {
         if fields.next.is_some() {
             return value_error(
-                "cannot switch from automatic field numbering to manual field specification",
+                "cannot switch from manual field specification to automatic field numbering",
             );
         }
         fields.manual = true;
@@ -180,11 +180,7 @@ fn lookup(interp: &mut Interp, name: &str, fields: &mut Fields) -> Res<Value> {
         (Some(_), Some(_)) => return fail(Kind::Index, "tuple index out of range"),
         (Some(index), None) => match fields.positional.get(index) {
             Some(value) => value.clone(),
-            None => {
-                let message =
-                    format!("Replacement index {index} out of range for positional args tuple");
-                return fail(Kind::Index, message);
-            }
+            None => return fail(Kind::Index, "tuple index out of range"),
         },
         (None, mapping) => {
             let found = match mapping {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::error::{fail, Kind, Res};
 
 /// Steps of evaluation; a chat of a hundred messages takes some ten thousand.
-const MAX_STEPS: u64 = 50_000_000;
+const MAX_STEPS: u64 = 20_000_000;
 /// Bytes of one text or one sequence.
 const MAX_SINGLE: usize = 256 << 20;
 /// Bytes of everything alive at once.

@@ -33,6 +33,7 @@ mod render;
 mod repr;
 mod runtime;
 mod sorting;
+mod str_case;
 mod str_methods;
 mod strftime;
 mod symbols;
@@ -43,6 +44,3 @@ mod urlize;
 mod value;
 
 pub use render::render;
-
-#[cfg(test)]
-mod unit_tests;

@@ -43,6 +43,10 @@ pub fn as_float(value: &Value) -> Option<f64> {
     }
 }
 
+pub fn is_negative(value: &Value) -> bool {
+    as_float(value).is_some_and(|number| number < 0.0)
+}
+
 fn undefined_error<T>(value: &Value) -> Res<T> {
     match value {
         Value::Undefined(undefined) => fail(undefined.kind, undefined.message.clone()),
@@ -408,6 +412,16 @@ fn compare_float(x: f64, y: &BigInt) -> Option<Ordering> {
     Some(whole.cmp(y).then_with(|| x.fract().partial_cmp(&0.0).unwrap_or(Ordering::Equal)))
 }
 
+/// Whether every item of one view is in the other.
+fn subset(interp: &mut Interp, a: &Value, b: &Value) -> Res<bool> {
+    for item in iter::collect(interp, a)? {
+        if !contains(interp, b, &item)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The order of two values of one kind; none when they are not ordered (NaN).
 fn order(interp: &mut Interp, symbol: &str, a: &Value, b: &Value) -> Res<Option<Ordering>> {
     interp.budget.step()?;
@@ -424,6 +438,17 @@ fn order(interp: &mut Interp, symbol: &str, a: &Value, b: &Value) -> Res<Option<
                 }
             }
             Ok(Some(x.items.len().cmp(&y.items.len())))
+        }
+        (Value::View(ka, x), Value::View(kb, y))
+            if *ka != ViewKind::Values && *kb != ViewKind::Values =>
+        {
+            let (left, right) = (subset(interp, a, b)?, subset(interp, b, a)?);
+            Ok(match (left, right, x.len().cmp(&y.len())) {
+                (true, _, Ordering::Less) => Some(Ordering::Less),
+                (_, true, Ordering::Greater) => Some(Ordering::Greater),
+                (true, true, _) => Some(Ordering::Equal),
+                _ => None,
+            })
         }
         (Value::Undefined(_), _) => undefined_error(a),
         (_, Value::Undefined(_)) => undefined_error(b),

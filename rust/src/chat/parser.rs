@@ -452,13 +452,11 @@ impl Parser {
     fn parse_loader(&mut self, tag: &str) -> Res<StmtKind> {
         self.next();
         let template = self.parse_expression(true)?;
-        let mut ignore_missing = false;
         let mut target = vec![];
         match tag {
             "include" => {
                 let missing = matches!(self.look(), Tok::Name(name) if name.text == "missing");
                 if self.is_name("ignore") && missing {
-                    ignore_missing = true;
                     self.next();
                     self.next();
                 }
@@ -487,7 +485,7 @@ impl Parser {
             _ => {}
         }
         self.skip_context_words();
-        Ok(StmtKind::Loader { template, ignore_missing, target })
+        Ok(StmtKind::Loader { template, target })
     }
 }
 

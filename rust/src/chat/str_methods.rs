@@ -11,6 +11,7 @@ use super::html;
 use super::iter;
 use super::ops::as_index;
 use super::runtime::Interp;
+use super::str_case::*;
 use super::unicode::*;
 use super::value::{type_name, PyStr, Value};
 
@@ -66,80 +67,6 @@ const NAMES: [&str; 47] = [
 
 pub fn find(name: &str) -> Option<&'static str> {
     NAMES.binary_search(&name).ok().map(|at| NAMES[at])
-}
-
-pub fn capitalize(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    if let Some(first) = chars.next() {
-        push_title(&mut out, first);
-        // Lowered with the first letter in view: a final sigma depends on what is before it.
-        let lowered = text.to_lowercase();
-        let skip: usize = first.to_lowercase().count();
-        out.extend(lowered.chars().skip(skip));
-    }
-    out
-}
-
-pub fn title(text: &str) -> String {
-    let lowered = text.to_lowercase();
-    let mut out = String::with_capacity(text.len());
-    let mut inside = false;
-    // Lowering can lengthen a text; where it does not, take its letters, which know final sigma.
-    let same_length = lowered.chars().count() == text.chars().count();
-    for (c, low) in text.chars().zip(lowered.chars().chain(std::iter::repeat('\0'))) {
-        if !inside {
-            push_title(&mut out, c);
-        } else if same_length {
-            out.push(low);
-        } else {
-            out.extend(c.to_lowercase());
-        }
-        inside = is_cased(c);
-    }
-    out
-}
-
-fn swapcase(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_upper(c) {
-            out.extend(c.to_lowercase());
-        } else if is_lower(c) {
-            out.extend(c.to_uppercase());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-fn is_title_text(text: &str) -> bool {
-    let (mut any, mut inside) = (false, false);
-    for c in text.chars() {
-        if is_upper(c) || is_title(c) {
-            if inside {
-                return false;
-            }
-            (any, inside) = (true, true);
-        } else if is_lower(c) {
-            if !inside {
-                return false;
-            }
-            any = true;
-        } else {
-            inside = false;
-        }
-    }
-    any
-}
-
-pub fn is_upper_text(text: &str) -> bool {
-    text.chars().any(is_upper) && !text.chars().any(|c| is_lower(c) || is_title(c))
-}
-
-pub fn is_lower_text(text: &str) -> bool {
-    text.chars().any(is_lower) && !text.chars().any(|c| is_upper(c) || is_title(c))
 }
 
 fn want_str<'a>(value: &'a Value, what: &str) -> Res<&'a Arc<PyStr>> {
@@ -274,9 +201,7 @@ fn split_space(text: &str, limit: usize, from_right: bool) -> Vec<String> {
             false => rest.char_indices().find(|(_, c)| is_space(*c)),
         };
         let Some((at, space)) = border else {
-            parts.push(
-                strip(rest, None, from_right, !from_right && parts.len() < limit).to_string(),
-            );
+            parts.push(rest.to_string());
             break;
         };
         let after = at + space.len_utf8();
@@ -640,21 +565,4 @@ pub fn call(
         }
     };
     Ok(Value::text(new, text.markup))
-}
-
-/// Lower case, with the few letters that fold to more.
-fn casefold(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            'ß' | 'ẞ' => out.push_str("ss"),
-            'ς' => out.push('σ'),
-            'ŉ' => out.push_str("ʼn"),
-            'ſ' => out.push('s'),
-            'µ' => out.push('μ'),
-            'ﬀ'..='ﬆ' => out.extend(c.to_uppercase().flat_map(char::to_lowercase)),
-            c => out.extend(c.to_lowercase()),
-        }
-    }
-    out
 }

@@ -40,7 +40,6 @@ pub struct Symbols {
 /// A Python function that jinja2 would have written: the template, a macro, a loop's condition.
 pub struct Function {
     pub depth: u32,
-    pub parent: Option<usize>,
     pub slots: HashMap<(u32, NameText), u32>,
 }
 
@@ -60,7 +59,7 @@ fn set_load(loads: &mut Vec<(VarId, LoadFrom)>, var: VarId, load: LoadFrom) {
 impl Scopes {
     pub fn new_function(&mut self, parent: Option<usize>) -> usize {
         let depth = parent.map_or(0, |parent| self.functions[parent].depth + 1);
-        self.functions.push(Function { depth, parent, slots: HashMap::new() });
+        self.functions.push(Function { depth, slots: HashMap::new() });
         self.functions.len() - 1
     }
 

@@ -9,8 +9,8 @@ use super::iter;
 use super::ops;
 use super::repr::to_text;
 use super::runtime::Interp;
-use super::str_methods::{is_lower_text, is_upper_text};
-use super::value::Value;
+use super::str_case::{is_lower_text, is_upper_text};
+use super::value::{hash_key, Value};
 
 pub type TestFunction = fn(&mut Interp, Value, CallArgs) -> Res<bool>;
 
@@ -81,6 +81,18 @@ fn within(interp: &mut Interp, value: Value, args: CallArgs) -> Res<bool> {
     ops::contains(interp, &seq.unwrap_or(Value::None), &value)
 }
 
+fn is_filter(_: &mut Interp, value: Value, args: CallArgs) -> Res<bool> {
+    args.plain("test_filter", 0, 0)?;
+    hash_key(&value)?;
+    Ok(value.as_str().is_some_and(|name| filters::lookup(&name.text).is_some()))
+}
+
+fn is_test(_: &mut Interp, value: Value, args: CallArgs) -> Res<bool> {
+    args.plain("test_test", 0, 0)?;
+    hash_key(&value)?;
+    Ok(value.as_str().is_some_and(|name| lookup(&name.text).is_some()))
+}
+
 fn sequence(interp: &mut Interp, value: Value, args: CallArgs) -> Res<bool> {
     args.plain("test_sequence", 0, 0)?;
     let has_items = match &value {
@@ -98,10 +110,8 @@ static TESTS: [(&str, TestFunction); 39] = [
     ("divisibleby", divisible),
     plain!("defined", |value| !value.is_undefined()),
     plain!("undefined", Value::is_undefined),
-    plain!("filter", |value| value
-        .as_str()
-        .is_some_and(|name| filters::lookup(&name.text).is_some())),
-    plain!("test", |value| value.as_str().is_some_and(|name| lookup(&name.text).is_some())),
+    ("filter", is_filter),
+    ("test", is_test),
     plain!("none", |value| matches!(value, Value::None)),
     plain!("boolean", |value| matches!(value, Value::Bool(_))),
     plain!("false", |value| matches!(value, Value::Bool(false))),
