@@ -62,6 +62,11 @@ struct type_name<LengthDecay> {
   static constexpr auto value = "[start, factor]";
 };
 
+template <>
+struct type_name<Watermark> {
+  static constexpr auto value = "object";
+};
+
 template <class T>
 T value_type_of(Member<T>);
 
@@ -257,6 +262,11 @@ void GenerationConfig::validate() const {
   }
   for (const auto& word : bad_words_ids.value_or(std::vector<std::vector<int32_t>>{})) {
     if (word.empty()) throw ArgumentError("bad_words_ids: expected at least one id in every entry");
+  }
+  if (watermarking_config) {
+    const std::string text = field::complaint(watermarking_config->greenlist_ratio,
+                                              Range{.min = 0, .max = 1, .min_open = true, .max_open = true});
+    if (!text.empty()) throw ArgumentError("watermarking_config: greenlist_ratio: " + text);
   }
   for (const std::string& text : stop_strings.value_or(std::vector<std::string>{})) {
     if (text.empty()) throw ArgumentError("stop_strings: an empty string would end every row at once");

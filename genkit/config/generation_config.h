@@ -26,6 +26,16 @@ struct LengthDecay {
   bool operator==(const LengthDecay&) const = default;
 };
 
+/// `watermarking_config`, seeding scheme "lefthash".
+/// @source Kirchenbauer et al. 2023; transformers 5.23 WatermarkingConfig.
+struct Watermark {
+  double greenlist_ratio = 0.25;  ///< (0, 1): share of the vocabulary that is favoured
+  double bias = 2.0;              ///< added to the favoured scores
+  uint64_t hashing_key = 15485863;
+  int context_width = 1;  ///< no watermark before the context is that long
+  bool operator==(const Watermark&) const = default;
+};
+
 /// Options of a generation, under transformers' names. A field left empty takes the next layer's
 /// value: a row's own, the request's, the model's generation_config.json, the library's default.
 /// Every option has a row in the field table (generation_fields.cpp), which parsing, printing,
@@ -69,6 +79,7 @@ struct GenerationConfig {
   std::optional<std::vector<int32_t>> begin_suppress_tokens;
   std::optional<bool> renormalize_logits;
   std::optional<double> guidance_scale;
+  std::optional<Watermark> watermarking_config;
 
   // How it is computed.
   std::optional<bool> use_cache;

@@ -277,6 +277,14 @@ constexpr OptionRow kRows[] = {
      "null",
      "1.0",
      "Classifier-free guidance: above 1, away from the negative prompt."},
+    {"watermarking_config",
+     {},
+     &C::watermarking_config,
+     kAll,
+     kAny,
+     "null",
+     "",
+     "{greenlist_ratio, bias, hashing_key, context_width}: favours ids that the one before them selects."},
     {"use_cache",
      {},
      &C::use_cache,
@@ -323,7 +331,6 @@ constexpr UnsupportedOption kUnsupported[] = {
     {"dola_layers", "[]", "DoLa"},
     {"force_words_ids", "[[]]", "constrained beam search"},
     {"constraints", "[[]]", "constrained beam search"},
-    {"watermarking_config", "[]", "watermarking"},
     {"token_healing", "[false]", "token healing"},
     {"prompt_lookup_num_tokens", "[]", "prompt lookup"},
     {"max_matching_ngram_size", "[]", "prompt lookup"},
@@ -402,6 +409,28 @@ void read_field(const JsonView& view, LengthDecay& out) {
   if (!view.is_array() || view.size() != 2) view.fail_expected("a pair of a start and a factor");
   out.start = view.at(0).integer<int>(0);
   out.factor = view.at(1).number(0, std::numeric_limits<double>::max());
+}
+
+void read_field(const JsonView& view, Watermark& out) {
+  view.refuse_unknown_keys({"greenlist_ratio", "bias", "hashing_key", "seeding_scheme", "context_width"});
+  out.greenlist_ratio = view.number_or("greenlist_ratio", out.greenlist_ratio);
+  if (!(out.greenlist_ratio > 0 && out.greenlist_ratio < 1)) {
+    view.at("greenlist_ratio").fail_expected("a number in (0, 1)");
+  }
+  out.bias = view.number_or("bias", out.bias);
+  out.hashing_key = view.integer_or<uint64_t>("hashing_key", out.hashing_key);
+  out.context_width = view.integer_or<int>("context_width", out.context_width, 1);
+  if (view.string_or("seeding_scheme", "lefthash") != "lefthash") {
+    view.at("seeding_scheme").fail("only \"lefthash\" is honoured");
+  }
+}
+
+void to_json(nlohmann::json& json, const Watermark& value) {
+  json = {{"greenlist_ratio", value.greenlist_ratio},
+          {"bias", value.bias},
+          {"hashing_key", value.hashing_key},
+          {"seeding_scheme", "lefthash"},
+          {"context_width", value.context_width}};
 }
 
 void to_json(nlohmann::json& json, const SequenceBias& value) { json = {value.ids, value.bias}; }

@@ -17,7 +17,7 @@ using Member = std::optional<T> GenerationConfig::*;
 using AnyMember =
     std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>, Member<std::vector<int32_t>>,
                  Member<std::vector<std::string>>, Member<std::vector<std::vector<int32_t>>>,
-                 Member<std::vector<SequenceBias>>, Member<LengthDecay>>;
+                 Member<std::vector<SequenceBias>>, Member<LengthDecay>, Member<Watermark>>;
 
 /// A row of the table.
 struct OptionRow {
@@ -53,6 +53,8 @@ std::span<const std::string_view> all_field_names();
 // Field types that only this table has.
 void read_field(const JsonView& view, SequenceBias& out);
 void read_field(const JsonView& view, LengthDecay& out);
+void read_field(const JsonView& view, Watermark& out);
+void to_json(nlohmann::json& json, const Watermark& value);
 void to_json(nlohmann::json& json, const SequenceBias& value);
 void to_json(nlohmann::json& json, const LengthDecay& value);
 

@@ -104,6 +104,23 @@ const std::map<std::string, Make>& makers() {
          return logits::exponential_decay(decay, count(s, "prompt_length"), s.ids("eos_token_id"),
                                           s.vocab_size);
        }},
+      {"watermark_lefthash",
+       [](const Source& s) {
+         config::Watermark options;
+         options.greenlist_ratio = number(s, "greenlist_ratio");
+         options.bias = number(s, "bias");
+         options.hashing_key = s.params.at("hashing_key").integer<uint64_t>();
+         options.context_width = count(s, "context_width");
+         return logits::watermark(options);
+       }},
+      {"prefix_allowed_tokens",
+       [](const Source& s) -> logits::ProcessorPtr {
+         // The beams of a prompt decide together whether anything is left, which one row cannot.
+         if (s.params.integer_or<int>("num_beams", 1) > 1) return nullptr;
+         const auto allowed = s.test_case.at("allowed_per_row").at(s.row).integers<int32_t>();
+         return logits::prefix_constraint([allowed](size_t, std::span<const int32_t>) { return allowed; },
+                                          s.row);
+       }},
       {"min_eos_p",
        [](const Source& s) { return logits::min_eos_p(number(s, "min_eos_p"), s.ids("eos_token_id")); }},
   };

@@ -19,7 +19,7 @@ struct GenerationSession::Row {
   std::unique_ptr<Strategy> strategy;
   std::vector<Feed> feeds;
   std::vector<size_t> fed;                 ///< tokens of each feed that have been run
-  std::vector<std::vector<float>> logits;  ///< of the feeds that are complete
+  std::vector<std::vector<float>> logits;  ///< of each feed's last token; the memory is kept
   bool prompt_done = false;
   bool released = false;
 };
@@ -86,7 +86,7 @@ std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
     if (row->feeds.empty()) {
       row->feeds = row->strategy->plan(cache_);
       row->fed.assign(row->feeds.size(), 0);
-      row->logits.assign(row->feeds.size(), {});
+      row->logits.resize(row->feeds.size());
     }
     prefilling |= !row->prompt_done;
   }
@@ -144,8 +144,8 @@ bool GenerationSession::step() {
   run(pieces);
   for (const auto& [number, row] : rows_) {
     if (row->strategy->done() || row->feeds.empty()) continue;
-    const bool complete =
-        std::none_of(row->logits.begin(), row->logits.end(), [](const auto& v) { return v.empty(); });
+    bool complete = true;
+    for (size_t i = 0; i < row->feeds.size(); ++i) complete &= row->fed[i] == row->feeds[i].tokens.size();
     if (!complete) continue;
     row->prompt_done = true;
     const std::vector<std::span<const float>> logits(row->logits.begin(), row->logits.end());

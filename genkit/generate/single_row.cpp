@@ -46,20 +46,27 @@ std::vector<Feed> SingleRow::plan(cache::KvCache& cache) {
   return feeds;
 }
 
+template <class Choose>
+int32_t SingleRow::named(Choose choose) const {
+  try {
+    return choose();
+  } catch (const Error& error) {
+    throw Error(fmt::format("row {}, new token {}: {}", setup_.row, setup_.key.step, error.what()));
+  }
+}
+
 int32_t SingleRow::choose(std::span<const std::span<const float>> logits) {
   const bool sampling = setup_.config.mode == GenerationMode::kSampling;
   const GenerationConfig& config = setup_.config.values;
+  setup_.key.step = context_.size() - setup_.prompt.ids.size();
+  const bool plain = chain_.empty() && !unconditional_ && !config.output_scores.value_or(false);
+  if (plain && !sampling) return named([&] { return logits::argmax(logits[0]); });
   scores_.assign(logits[0].begin(), logits[0].end());
   if (unconditional_) logits::guide(scores_, logits[1], *config.guidance_scale);
   logits::Scores scores(scores_);
   chain_.apply({context_}, scores);
   if (config.output_scores.value_or(false) && !finished_) result_.scores.push_back(scores_);
-  setup_.key.step = context_.size() - setup_.prompt.ids.size();
-  try {
-    return sampling ? logits::sample(scores, setup_.key) : logits::argmax(scores);
-  } catch (const Error& error) {
-    throw Error(fmt::format("row {}, new token {}: {}", setup_.row, setup_.key.step, error.what()));
-  }
+  return named([&] { return sampling ? logits::sample(scores, setup_.key) : logits::argmax(scores); });
 }
 
 void SingleRow::record(int32_t id, std::span<const float> logits) {

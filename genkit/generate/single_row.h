@@ -45,6 +45,9 @@ class SingleRow : public Strategy {
   GeneratedRow take() override { return std::move(result_); }
 
  private:
+  /// Runs choose(), and says in which row and step it failed.
+  template <class Choose>
+  int32_t named(Choose choose) const;
   int32_t choose(std::span<const std::span<const float>> logits);
   void record(int32_t id, std::span<const float> logits);
   std::optional<FinishReason> stop_reason(int32_t id);

@@ -72,6 +72,7 @@ Chain::Chain(const ChainInput& in) {
     if (c.epsilon_cutoff.value_or(0) > 0) add(epsilon_cutoff(*c.epsilon_cutoff, keep));
     if (c.eta_cutoff.value_or(0) > 0) add(eta_cutoff(*c.eta_cutoff, keep));
   }
+  if (c.watermarking_config) add(watermark(*c.watermarking_config));
   if (c.renormalize_logits.value_or(false)) add(renormalize());
 }
 

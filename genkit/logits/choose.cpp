@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "genkit/base/error.h"
+#include "genkit/kernels/sampling.h"
 
 namespace genkit::logits {
 namespace {
@@ -13,18 +14,29 @@ namespace {
 
 }  // namespace
 
+int32_t argmax(std::span<const float> scores) {
+  // The kernel passes over NaNs, so they are looked for first.
+  int nan = 0;
+  for (const float score : scores) nan |= score != score;
+  if (nan) refuse_nan();
+  const auto best = static_cast<int32_t>(kernels::argmax(scores.data(), static_cast<int64_t>(scores.size())));
+  if (scores.empty() || scores[static_cast<size_t>(best)] == kRemoved) {
+    throw Error("logits: every token is removed, so that none can be chosen");
+  }
+  return best;
+}
+
 int32_t argmax(const Scores& scores) {
+  if (scores.dense()) return argmax(scores.values());
   int32_t best = -1;
   float top = kRemoved;
-  bool nan = false;
   scores.for_each([&](int32_t id, float score) {
-    nan |= score != score;
+    if (score != score) refuse_nan();
     if (score > top) {
       top = score;
       best = id;
     }
   });
-  if (nan) refuse_nan();
   if (best < 0) throw Error("logits: every token is removed, so that none can be chosen");
   return best;
 }

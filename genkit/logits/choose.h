@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "genkit/logits/random.h"
 #include "genkit/logits/scores.h"
@@ -10,6 +11,7 @@ namespace genkit::logits {
 /// The id with the largest score, the lowest of tied ones.
 /// @throws Error when a score is NaN or every token is removed: there is no best one.
 int32_t argmax(const Scores& scores);
+int32_t argmax(std::span<const float> scores);
 
 /// Draws an id from softmax(scores): the first, in ascending order, at which the running sum of
 /// probabilities passes the uniform number of this key.

@@ -70,6 +70,11 @@ ProcessorPtr exponential_decay(const config::LengthDecay& decay, int prompt_leng
 /// back with score 0. Throws ArgumentError when it names none, or one outside the vocabulary.
 ProcessorPtr prefix_constraint(PrefixAllowed allowed, size_t row);
 
+// watermark.cpp
+/// Adds a bias to a share of the vocabulary that the newest id selects by the permutation that
+/// torch.randperm draws. @source WatermarkLogitsProcessor, "lefthash"
+ProcessorPtr watermark(const config::Watermark& options);
+
 // invalid.cpp
 ProcessorPtr remove_invalid_values();
 ProcessorPtr renormalize();

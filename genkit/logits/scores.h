@@ -57,6 +57,8 @@ class Scores {
     });
     kept_ = std::move(left);
   }
+  /// Nothing is known to be removed.
+  bool dense() const { return !kept_; }
   size_t count() const { return kept_ ? kept_->size() : values_.size(); }
 
  private:

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
+
+#include "genkit/kernels/sampling.h"
 
 namespace genkit::logits {
 namespace {
@@ -74,12 +77,20 @@ std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, in
 }
 
 double log_sum_exp(std::span<const float> values) {
+  int nan = 0;
+  for (const float v : values) nan |= v != v;
+  if (nan) return std::numeric_limits<double>::quiet_NaN();
+  // The kernel's sums are fp32; for short rows nothing is gained by it.
+  constexpr size_t kWorthwhile = 4096;
+  if (values.size() >= kWorthwhile)
+    return kernels::log_sum_exp(values.data(), static_cast<int64_t>(values.size()));
   return log_sum_exp_of([&](auto visit) {
     for (size_t i = 0; i < values.size(); ++i) visit(static_cast<int32_t>(i), values[i]);
   });
 }
 
 double log_sum_exp(const Scores& scores) {
+  if (scores.dense()) return log_sum_exp(scores.values());
   return log_sum_exp_of([&](auto visit) { scores.for_each(visit); });
 }
 

@@ -78,6 +78,19 @@ TEST(GenerationConfig, NamesTheFieldOfABadValue) {
             "stop_strings: an empty string would end every row at once");
 }
 
+TEST(GenerationConfig, ChecksTheWatermark) {
+  EXPECT_EQ(caller(R"({"watermarking_config": {"bias": 1.5, "seeding_scheme": "lefthash"}})")
+                .watermarking_config->bias,
+            1.5);
+  EXPECT_EQ(caller_error(R"({"watermarking_config": {"greenlist_ratio": 1.0}})"),
+            "--generation-config: watermarking_config.greenlist_ratio: expected a number in (0, 1), got 1.0");
+  EXPECT_EQ(caller_error(R"({"watermarking_config": {"seeding_scheme": "selfhash"}})"),
+            "--generation-config: watermarking_config.seeding_scheme: only \"lefthash\" is honoured");
+  EXPECT_EQ(caller_error(R"({"watermarking_config": {"green_list_ratio": 0.5}})"),
+            "--generation-config: watermarking_config.green_list_ratio: unknown key; did you mean "
+            "`greenlist_ratio`?");
+}
+
 TEST(GenerationConfig, SuggestsTheNearestOption) {
   EXPECT_EQ(caller_error(R"({"temprature": 1})"),
             "--generation-config: temprature: unknown option; did you mean `temperature`?");
