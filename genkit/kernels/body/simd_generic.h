@@ -44,14 +44,19 @@ inline float half(uint16_t h) {
   return number;
 #endif
 }
+// The addresses of halves may be odd.
 inline V16 load_half(const uint16_t* p) {
+  uint16_t halves[16];
+  __builtin_memcpy(halves, p, sizeof halves);
   V16 x;
-  for (int i = 0; i < 16; ++i) x.v[i] = half(p[i]);
+  for (int i = 0; i < 16; ++i) x.v[i] = half(halves[i]);
   return x;
 }
 inline V16 load_bfloat(const uint16_t* p) {
+  uint16_t halves[16];
+  __builtin_memcpy(halves, p, sizeof halves);
   uint32_t wide[16];
-  for (int i = 0; i < 16; ++i) wide[i] = uint32_t(p[i]) << 16;
+  for (int i = 0; i < 16; ++i) wide[i] = uint32_t(halves[i]) << 16;
   V16 x;
   __builtin_memcpy(&x, wide, 64);
   return x;
