@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(cut.stretches(text).count(), 3);
         assert_eq!(ids(&cut, text), [2, 1, 3, 1]);
         let whole = with(&["<unk>", "\u{2581}", "a", "\u{2581}a", "a\u{2581}"]);
-        assert_eq!(whole.stretches(text).count(), 1);
+        assert_eq!(whole.stretches(text).count(), 2);
         assert_eq!(ids(&whole, text), [4, 3, 1]);
         let odd = with(&["<unk>", "\u{2581}", "a", "<0xC3>\u{2581}"]);
         assert_eq!(odd.stretches(text).count(), 1);
