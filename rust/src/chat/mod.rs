@@ -29,7 +29,7 @@ mod parser;
 mod parser_expr;
 mod percent;
 mod pprint;
-mod render;
+pub mod render;
 mod repr;
 mod runtime;
 mod sorting;
@@ -43,4 +43,3 @@ mod unicode;
 mod urlize;
 mod value;
 
-pub use render::render;
