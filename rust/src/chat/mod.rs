@@ -42,4 +42,3 @@ mod textwrap;
 mod unicode;
 mod urlize;
 mod value;
-
