@@ -23,6 +23,8 @@ class Temperature : public Processor {
 std::vector<Weighted> distribution(const Scores& scores) {
   const double norm = log_sum_exp(scores);
   std::vector<Weighted> out;
+  // NaN has no order, and infinity no distribution: the choice at the end of the chain says so.
+  if (!std::isfinite(norm)) return out;
   out.reserve(scores.count());
   scores.for_each([&](int32_t id, float score) {
     if (score > kRemoved) out.push_back({score, std::exp(score - norm), id});

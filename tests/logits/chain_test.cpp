@@ -95,6 +95,17 @@ TEST(Chain, SparseAndDenseScoresGiveTheSame) {
   }
 }
 
+TEST(Chain, ScoresThatAreNoNumbersPassThroughToTheChoice) {
+  const auto effective = resolved(
+      R"({"do_sample": true, "top_k": 0, "top_p": 0.5, "typical_p": 0.5, "min_p": 0.1, "top_h": 0.5})");
+  for (const float bad : {NAN, INFINITY}) {
+    std::vector<float> values = random_scores(3);
+    values[9] = bad;
+    Scores scores(values);
+    EXPECT_NO_THROW(chain_of(effective, {1}).apply({}, scores));
+  }
+}
+
 TEST(Chain, UserProcessorsRunBeforeTheWarpers) {
   const auto effective = resolved(R"({"do_sample": true, "top_k": 1})");
   const std::vector<int32_t> prompt = {4, 5};

@@ -42,17 +42,17 @@ TEST(Selection, LargestIsSortedWithTheLowerIdFirst) {
 
 TEST(Selection, PrefixByMassEqualsSorting) {
   for (const float step : {0.0f, 0.5f}) {
-    const std::vector<float> values = random_values(3000, 9, step);
+    const std::vector<float> values = random_values(9000, 9, step);
     std::vector<Weighted> entries;
     for (size_t i = 0; i < values.size(); ++i)
-      entries.push_back({values[i], 1.0 / 3000, static_cast<int32_t>(i)});
+      entries.push_back({values[i], 1.0 / 9000, static_cast<int32_t>(i)});
     std::vector<Weighted> sorted = entries;
     std::stable_sort(sorted.begin(), sorted.end(),
                      [](const Weighted& a, const Weighted& b) { return a.key < b.key; });
     for (const double limit : {0.0, 0.1, 0.5, 0.999, 2.0}) {
       std::vector<Weighted> work = entries;
       const size_t count = prefix_by_mass(work, [&](double sum) { return sum <= limit + 1e-9; });
-      EXPECT_EQ(count, std::min<size_t>(3000, static_cast<size_t>(limit * 3000 + 1e-6)));
+      EXPECT_EQ(count, std::min<size_t>(9000, static_cast<size_t>(limit * 9000 + 1e-5)));
       std::vector<int32_t> got, expected;
       for (size_t i = 0; i < count; ++i) {
         got.push_back(work[i].id);
