@@ -174,7 +174,7 @@ def main():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         if target in words:
-            words[target].update(key for key in json_keys(json.loads(content)) if key.isidentifier())
+            words[target].update(key for key in json_keys(json.loads(content)) if key.isascii() and key.isidentifier() and len(key) > 3)
     # The words that matter to a reader of JSON are its keys.
     for target, keys in words.items():
         (out / f"{target}.dict").write_text("".join(f'"\\"{key}\\":"\n' for key in sorted(keys)))
