@@ -122,7 +122,9 @@ pub fn catch<T>(body: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     caught.unwrap_or_else(|payload| {
         let message = panic_message(payload.as_ref());
         // A payload whose destructor panics must not get out either.
-        std::mem::forget(payload);
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
         Err(Failure { status: Status::Internal, message })
     })
 }
