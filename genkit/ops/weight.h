@@ -21,15 +21,15 @@ enum class Arithmetic : uint8_t {
 /// of expert matrices [experts, out, in]. Immutable and cheap to copy; `data` may point into a
 /// memory-mapped file, which it keeps mapped.
 struct Weight {
-  std::string name;                    ///< the internal (Hugging Face) name, for messages
+  std::string name;  ///< the internal (Hugging Face) name, for messages
   WeightFormat format = WeightFormat::kF32;
-  mx::Shape shape;                     ///< logical shape, in numbers
-  mx::array data = mx::array(0.0f);    ///< dense: `shape`, typed; blocks: uint8 [..., bytes of a row];
-                                       ///< kAffine: uint32 [..., in * bits / 32]
-  std::optional<mx::array> scales;     ///< kAffine: [..., in / group_size]
-  std::optional<mx::array> biases;     ///< kAffine: the same shape
-  int bits = 0;                        ///< kAffine: 2, 3, 4, 5, 6 or 8
-  int group_size = 0;                  ///< kAffine: 32, 64 or 128
+  mx::Shape shape;                   ///< logical shape, in numbers
+  mx::array data = mx::array(0.0f);  ///< dense: `shape`, typed; blocks: uint8 [..., bytes of a row];
+                                     ///< kAffine: uint32 [..., in * bits / 32]
+  std::optional<mx::array> scales;   ///< kAffine: [..., in / group_size]
+  std::optional<mx::array> biases;   ///< kAffine: the same shape
+  int bits = 0;                      ///< kAffine: 2, 3, 4, 5, 6 or 8
+  int group_size = 0;                ///< kAffine: 32, 64 or 128
   Arithmetic arithmetic = Arithmetic::kFast;
 };
 

@@ -98,16 +98,16 @@ int32_t gk_tokenizer_describe(const GkTokenizer* handle, GkBuffer* out);
 /* Return uint32: ids; (id, begin, end) a token, begin and end in code points; ids of both texts. */
 int32_t gk_tokenizer_encode(const GkTokenizer* handle, GkSlice text, int32_t add_special_tokens,
                             GkBuffer* out);
-int32_t gk_tokenizer_encode_with_offsets(const GkTokenizer* handle, GkSlice text,
-                                         int32_t add_special_tokens, GkBuffer* out);
+int32_t gk_tokenizer_encode_with_offsets(const GkTokenizer* handle, GkSlice text, int32_t add_special_tokens,
+                                         GkBuffer* out);
 int32_t gk_tokenizer_encode_pair(const GkTokenizer* handle, GkSlice first, GkSlice second,
                                  int32_t add_special_tokens, GkBuffer* out);
 
 /* Returns uint32: for each text the number of ids and the ids.
  * @param max_length longer rows are cut to it, special tokens counted; -1: no limit. */
 int32_t gk_tokenizer_encode_batch(const GkTokenizer* handle, const GkSlice* texts, size_t count,
-                                  int32_t add_special_tokens, int64_t max_length,
-                                  int32_t truncate_left, GkBuffer* out);
+                                  int32_t add_special_tokens, int64_t max_length, int32_t truncate_left,
+                                  GkBuffer* out);
 
 /* Returns UTF-8. Ids without a token add nothing. */
 int32_t gk_tokenizer_decode(const GkTokenizer* handle, const uint32_t* ids, size_t count,

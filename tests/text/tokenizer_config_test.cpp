@@ -40,7 +40,8 @@ class TokenizerConfigTest : public ::testing::Test {
 TEST_F(TokenizerConfigTest, NothingButTheVocabulary) {
   const auto tokenizer = load();
   EXPECT_EQ(tokenizer->vocab_size(), 6);
-  EXPECT_THAT(tokenizer->encode("abc<s>"), ElementsAre(3, 5)) << "no special token: its characters have no ids";
+  EXPECT_THAT(tokenizer->encode("abc<s>"), ElementsAre(3, 5))
+      << "no special token: its characters have no ids";
   EXPECT_EQ(tokenizer->bos_token_id(), std::nullopt);
   EXPECT_TRUE(tokenizer->special_tokens().empty());
   EXPECT_EQ(tokenizer->chat_template(), "");
