@@ -121,7 +121,7 @@ void run_loop(Conversation& conversation, Output& out) {
   const bool interactive = ::isatty(0) == 1;
   const bool prompting = interactive && out.is_terminal();
   InterruptGuard interrupt;
-  LineReader reader;
+  LineReader reader(interrupt.descriptor());
   if (prompting) out.write("/help lists the commands, Ctrl-D ends.\n");
   for (;;) {
     if (prompting) out.write("> ");

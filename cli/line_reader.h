@@ -1,7 +1,5 @@
 #pragma once
 
-#include <functional>
-#include <optional>
 #include <string>
 
 namespace genkit::cli {
@@ -9,6 +7,9 @@ namespace genkit::cli {
 /// Lines of standard input. Ctrl-C gives up the line that is being typed.
 class LineReader {
  public:
+  /// @param interrupt_descriptor readable while a Ctrl-C waits to be dealt with.
+  explicit LineReader(int interrupt_descriptor) : interrupt_descriptor_(interrupt_descriptor) {}
+
   enum class Status { kLine, kInterrupted, kEnd };
   struct Result {
     Status status;
@@ -19,6 +20,7 @@ class LineReader {
   Result read();
 
  private:
+  int interrupt_descriptor_;
   std::string buffer_;
 };
 

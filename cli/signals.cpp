@@ -1,8 +1,14 @@
 #include "cli/signals.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "genkit/base/error.h"
 
 namespace genkit::cli {
 
@@ -10,11 +16,24 @@ namespace {
 
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
+int wake_pipe[2] = {-1, -1};  // read end, write end
 
 void on_interrupt(int signal) {
+  const int saved_errno = errno;
   if (interrupted.exchange(true)) {
     ::signal(signal, SIG_DFL);
     ::raise(signal);
+  }
+  (void)!::write(wake_pipe[1], "", 1);
+  errno = saved_errno;
+}
+
+void open_wake_pipe() {
+  if (wake_pipe[0] != -1) return;
+  if (::pipe(wake_pipe) != 0) throw IoError(fmt::format("pipe: {}", std::strerror(errno)));
+  for (const int fd : wake_pipe) {
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
 }
 
@@ -22,7 +41,7 @@ void set_handler(void (*handler)(int)) {
   struct sigaction action = {};
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
-  action.sa_flags = 0;  // no SA_RESTART: reading a line must notice
+  action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
 }
 
@@ -37,7 +56,8 @@ void prepare_process() {
 }
 
 InterruptGuard::InterruptGuard() {
-  interrupted = false;
+  open_wake_pipe();
+  reset();
   set_handler(on_interrupt);
 }
 
@@ -45,6 +65,13 @@ InterruptGuard::~InterruptGuard() { set_handler(SIG_DFL); }
 
 const std::atomic<bool>* InterruptGuard::flag() const { return &interrupted; }
 
-void InterruptGuard::reset() { interrupted = false; }
+int InterruptGuard::descriptor() const { return wake_pipe[0]; }
+
+void InterruptGuard::reset() {
+  char bytes[64];
+  while (::read(wake_pipe[0], bytes, sizeof bytes) > 0) {
+  }
+  interrupted = false;
+}
 
 }  // namespace genkit::cli

@@ -18,6 +18,9 @@ class InterruptGuard {
 
   const std::atomic<bool>* flag() const;
   bool requested() const { return flag()->load(); }
+  /// Readable from a Ctrl-C until reset(), so that waiting for input cannot miss one that comes just
+  /// before it begins, whichever thread the system gives the signal to.
+  int descriptor() const;
   /// Forgets a Ctrl-C that has been dealt with.
   void reset();
 };
