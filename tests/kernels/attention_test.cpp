@@ -110,9 +110,9 @@ TEST(Attention, IsNearTheTruthAtEveryLength) {
         for (int t = 0; t < length; t += 7) {
           for (int h = 0; h < s.heads; ++h) {
             const auto expected = reference(s, cache, &q[(t * s.heads + h) * s.head_dim], position + t, h);
-            // Weighted means of numbers up to 4; measured at most 1.3e-6.
+            // Weighted means of numbers up to 4; measured at most 3.5e-7.
             for (int i = 0; i < s.value_dim; ++i)
-              ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], 4e-6)
+              ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], 1.5e-6)
                   << table->name << " head_dim " << s.head_dim << " position " << position + t;
           }
         }

@@ -82,7 +82,7 @@ TEST(Dequantize, EqualsTheScalarReferenceBitForBit) {
 }
 
 // Against double precision over the reference's numbers. Rounding grows like sqrt(in) * 2^-24 of
-// the sum of |x w|; measured at most 1.1e-6 of it.
+// the sum of |x w|; measured at most 6.8e-8 of it.
 TEST(LinearF32, IsTheProductWithTheDequantisedWeight) {
   for (const auto* table : all_tables()) {
     for (const Kind& kind : kinds()) {
@@ -98,7 +98,7 @@ TEST(LinearF32, IsTheProductWithTheDequantisedWeight) {
               expected += double{row[k]} * x[1 + m * s.in + k];
               size += std::abs(double{row[k]} * x[1 + m * s.in + k]);
             }
-            ASSERT_NEAR(y[m * s.out + n], expected, 2e-6 * size)
+            ASSERT_NEAR(y[m * s.out + n], expected, 3e-7 * size)
                 << table->name << " " << kind.name() << " " << n;
           }
         }
@@ -138,7 +138,7 @@ TEST(LinearInt8, IsTheProductOfTheRoundedActivations) {
       std::vector<float> fused;
       for (const auto* table : all_tables()) {
         const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), true, *table);
-        // Sums of up to 2560 products of size about 1; measured at most 2.3e-5.
+        // Sums of up to 2560 products of size about 1; measured at most 2.6e-5, relative past 1.
         for (size_t i = 0; i < y.size(); ++i)
           ASSERT_NEAR(y[i], expected[i], 1e-4 * (1 + std::abs(expected[i])))
               << table->name << " " << kind.name();

@@ -34,7 +34,7 @@ Weight affine(int out, int in, int bits, uint32_t seed) {
           .arithmetic = Arithmetic::kExact};
 }
 
-// Sums of 128 products of size 0.1; measured at most 4e-7.
+// Sums of 128 products; measured at most 9.6e-7 between the kernels and MLX, on AVX-512.
 constexpr double kTolerance = 2e-6;
 
 TEST(Linear, EqualsTheComposedForm) {
