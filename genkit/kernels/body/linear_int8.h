@@ -147,6 +147,7 @@ inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Ro
 }
 
 void linear_int8(const LinearTask& task, const Int8Rows& x, void* scratch) {
+  if (linear_few_rows(task, x)) return;
   const WeightRows& w = *task.weight;
   const CodeTraits t = code_traits(w.format, w.bits);
   char* memory = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));

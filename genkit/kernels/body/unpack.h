@@ -10,7 +10,7 @@ struct CodeTraits {
   bool biased;
 };
 
-inline CodeTraits code_traits(WeightFormat format, int bits) {
+constexpr CodeTraits code_traits(WeightFormat format, int bits) {
   switch (format) {
     case WeightFormat::kQ4_0:
       return {32, 8, false, false, false};
@@ -99,10 +99,10 @@ constexpr Block32 block32(WeightFormat format) {
   }
 }
 
-template <WeightFormat kFormat>
-inline void unpack_codes32(const uint8_t* b, uint8_t* __restrict codes) {
-  constexpr Block32 t = block32(kFormat);
 #if defined(__AVX2__)
+template <WeightFormat kFormat>
+inline __m256i codes32(const uint8_t* b) {
+  constexpr Block32 t = block32(kFormat);
   const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + t.nibbles));
   __m256i all = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(raw, 4), raw), _mm256_set1_epi8(15));
   if constexpr (t.fifth != 0) {
@@ -121,8 +121,16 @@ inline void unpack_codes32(const uint8_t* b, uint8_t* __restrict codes) {
   if constexpr (t.table != nullptr)
     all = _mm256_shuffle_epi8(
         _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(t.table))), all);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), all);
+  return all;
+}
+#endif
+
+template <WeightFormat kFormat>
+inline void unpack_codes32(const uint8_t* b, uint8_t* __restrict codes) {
+#if defined(__AVX2__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), codes32<kFormat>(b));
 #else
+  constexpr Block32 t = block32(kFormat);
   nibbles(b + t.nibbles, codes, 16);
   if constexpr (t.fifth != 0) {
     uint32_t bits;
