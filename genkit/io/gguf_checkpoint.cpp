@@ -50,10 +50,10 @@ struct Heads {
 std::vector<int> undo_rope_order(int rows, int heads) {
   std::vector<int> order(static_cast<size_t>(rows));
   const int head = rows / heads, half = head / 2;
-  for (int h = 0; h < heads; ++h) {
+  for (int first = 0; first + head <= rows; first += head) {
     for (int i = 0; i < half; ++i) {
-      order[size_t(h * head + i)] = h * head + 2 * i;
-      order[size_t(h * head + half + i)] = h * head + 2 * i + 1;
+      order.at(first + i) = first + 2 * i;
+      order.at(first + half + i) = first + 2 * i + 1;
     }
   }
   return order;
@@ -61,13 +61,11 @@ std::vector<int> undo_rope_order(int rows, int heads) {
 
 // GGUF holds queries, keys, values of all heads one after another; gpt_neox each head's together.
 std::vector<int> undo_qkv_order(int rows, int heads) {
-  std::vector<int> order(static_cast<size_t>(rows));
+  std::vector<int> order;
   const int head = rows / 3 / heads;
   for (int h = 0; h < heads; ++h) {
     for (int part = 0; part < 3; ++part) {
-      for (int i = 0; i < head; ++i) {
-        order[size_t((h * 3 + part) * head + i)] = part * heads * head + h * head + i;
-      }
+      for (int i = 0; i < head; ++i) order.push_back(part * heads * head + h * head + i);
     }
   }
   return order;
