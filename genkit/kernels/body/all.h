@@ -3,6 +3,7 @@
 #include "genkit/kernels/body/simd.h"
 #include "genkit/kernels/body/unpack.h"
 #include "genkit/kernels/body/linear_f32.h"
+#include "genkit/kernels/body/row_codes.h"
 #include "genkit/kernels/body/linear_row.h"
 #include "genkit/kernels/body/linear_int8.h"
 #include "genkit/kernels/body/functions.h"

@@ -44,6 +44,47 @@ size_t linear_int8_scratch(const WeightRows& w) {
   return static_cast<size_t>(padded(w.in)) * kRowBlock + 2 * groups * kRowBlock * sizeof(float) + 128;
 }
 
+#if defined(__AVX2__)
+template <WeightFormat kFormat>
+inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count, uint8_t flip, Tile& tile) {
+  constexpr CodeTraits t = code_traits(kFormat, 0);
+  constexpr int kGroups = FormatTag<kFormat>::kGroups, kScales = kGroups * 32 / t.group;
+  const int64_t row_bytes = static_cast<int64_t>(w.row_bytes), block_bytes = row_bytes * 32 * kGroups / w.in;
+  alignas(64) uint8_t codes[kRowBlock * kStretch];
+  if (w.in % 64 != 0) __builtin_memset(codes, 0, sizeof codes);
+  RowGroup rows[2];
+  for (int h = 0; h < 2; ++h) {
+    const int left = count - kRowLanes * h;
+    rows[h] = left > 0 ? row_group(w, first + kRowLanes * h, left) : rows[0];
+  }
+  const uint8_t* ahead = rows[0].base + kRowBlock * row_bytes;  // @see multiply_row
+  int64_t at = 0, group = 0;
+  for (int64_t k = 0; k < w.in; k += kStretch) {
+    const int n = static_cast<int>(w.in - k < kStretch ? w.in - k : kStretch);
+    for (int c = 0; c < n; c += 32 * kGroups, at += block_bytes, group += kScales) {
+      for (int64_t i = 0; i < kRowBlock * block_bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+      ahead += kRowBlock * block_bytes;
+      for (int h = 0; h < 2; ++h) {
+        __m256 scales[16], biases[8];
+        block_scales<kFormat>(rows[h], at, scales, biases);
+        const int64_t to = group * kRowBlock + kRowLanes * h;
+        for (int g = 0; g < kScales; ++g) _mm256_storeu_ps(tile.scales + to + g * kRowBlock, scales[g]);
+        if constexpr (t.biased) {
+          for (int g = 0; g < kScales; ++g) _mm256_storeu_ps(tile.biases + to + g * kRowBlock, biases[g]);
+        }
+        for (int r = 0; r < kRowLanes; ++r) {
+          uint8_t* out = codes + (kRowLanes * h + r) * kStretch + c;
+          for (int g = 0; g < kGroups; ++g)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * g),
+                                codes_of<kFormat>(rows[h].rows[r] + at, g));
+        }
+      }
+    }
+    for (int c = 0; c < n; c += 64) interleave(codes + c, kStretch, flip, tile.codes + (k + c) * kRowBlock);
+  }
+}
+#endif
+
 inline void unpack_tile(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Tile& tile) {
   uint8_t flip = 0;
   tile.correction = -t.zero;
@@ -54,6 +95,12 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
     flip = 128;
     tile.correction = 128;
   }
+#if defined(__AVX2__)
+  if (fits_lanes(w) && with_row_format(w.format, [&](auto tag) {
+        unpack_tile_by_blocks<decltype(tag)::kValue>(w, first, count, flip, tile);
+      }))
+    return;
+#endif
   alignas(64) uint8_t codes[kRowBlock * kStretch];
   float scales[kStretch / 16], biases[kStretch / 16];
   if (count < kRowBlock || w.in % 64 != 0) __builtin_memset(codes, 0, sizeof codes);
@@ -147,7 +194,7 @@ inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Ro
 }
 
 void linear_int8(const LinearTask& task, const Int8Rows& x, void* scratch) {
-  if (linear_few_rows(task, x)) return;
+  if (linear_row(task, x)) return;
   const WeightRows& w = *task.weight;
   const CodeTraits t = code_traits(w.format, w.bits);
   char* memory = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
