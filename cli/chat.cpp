@@ -196,6 +196,12 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
   }
   chat.auto_chat = true;
   generating.model_defaults = generate::GenerationConfig::from_model(loaded.generation_config);
+  const auto& sequences = generating.config.num_return_sequences
+                              ? generating.config.num_return_sequences
+                              : generating.model_defaults.num_return_sequences;
+  if (sequences.value_or(1) > 1) {
+    throw UsageError("--num-return-sequences: a conversation goes on with one answer");
+  }
   if (!generating.config.max_new_tokens && !generating.config.max_length)
     generating.config.max_new_tokens = kDefaultNewTokens;
   Output out(1);

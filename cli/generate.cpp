@@ -184,6 +184,11 @@ generate::GenerationConfig request_config(const GenerateArguments& a,
         throw UsageError(
             fmt::format("{}: text output has no place for it; add --output json or jsonl", flag));
     }
+    const auto sequences =
+        config.num_return_sequences ? config.num_return_sequences : model.num_return_sequences;
+    if (sequences.value_or(1) > 1) {
+      throw UsageError("--num-return-sequences: text output has place for one; add --output json or jsonl");
+    }
   }
   return config;
 }

@@ -34,6 +34,7 @@ std::string type_name(const config::FieldInfo& field) {
   if (field.type == "integer") return "N";
   if (field.type == "number") return "X";
   if (field.name == "stop_strings") return "TEXTS";
+  if (field.name == "early_stopping") return "true|false|never";
   if (field.type == "list of integers") return "IDS";
   return "JSON";
 }

@@ -114,6 +114,15 @@ Json ResultWriter::row_json(const generate::GeneratedRow& row, size_t index) con
   if (!row.scores.empty()) json["scores"] = row.scores;
   if (!row.logits.empty()) json["logits"] = row.logits;
   json["seed"] = row.seed;
+  if (row.sequence_score) {
+    json["sequence_score"] = *row.sequence_score;
+    json["beam_indices"] = row.beam_indices;
+  }
+  if (!row.others.empty()) {
+    Json others = Json::array();
+    for (const generate::GeneratedRow& other : row.others) others.push_back(row_json(other, index));
+    json["others"] = std::move(others);
+  }
   return json;
 }
 

@@ -63,6 +63,10 @@ struct type_name<LengthDecay> {
 };
 
 template <>
+struct type_name<EarlyStopping> {
+  static constexpr auto value = "true, false or \"never\"";
+};
+template <>
 struct type_name<Watermark> {
   static constexpr auto value = "object";
 };
@@ -149,6 +153,7 @@ bool is_neutral(const UnsupportedOption& row, const json& value) {
 /// The first option that only sampling honours and that the caller has set to something.
 const OptionRow* sampling_option(const GenerationConfig& request, const GenerationConfig* row) {
   for (const OptionRow& field : option_rows()) {
+    if (!(field.modes & static_cast<uint8_t>(GenerationMode::kSampling))) continue;
     if (field.modes & static_cast<uint8_t>(GenerationMode::kGreedy)) continue;
     if (acts(field, request) || (row && acts(field, *row))) return &field;
   }
@@ -181,7 +186,10 @@ void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const Ge
     values.temperature = 1.0;
     out.origins["temperature"] = Origin::kImplied;
   }
-  out.mode = *values.do_sample ? GenerationMode::kSampling : GenerationMode::kGreedy;
+  if (*values.num_beams > 1)
+    out.mode = *values.do_sample ? GenerationMode::kBeamSampling : GenerationMode::kBeam;
+  else
+    out.mode = *values.do_sample ? GenerationMode::kSampling : GenerationMode::kGreedy;
 }
 
 void check_against_mode(EffectiveConfig& out) {
@@ -192,8 +200,9 @@ void check_against_mode(EffectiveConfig& out) {
     const std::string value =
         with_member(row, [&](auto member) { return field::write_field(*(out.values.*member)).dump(); });
     if (origin == Origin::kRequest || origin == Origin::kRow) {
-      throw ArgumentError(
-          fmt::format("{}: {} has no effect in {} decoding; set do_sample to true", row.name, value, mode));
+      const bool drawn = row.modes & static_cast<uint8_t>(GenerationMode::kSampling);
+      throw ArgumentError(fmt::format("{}: {} has no effect in {} decoding; set {}", row.name, value, mode,
+                                      drawn ? "do_sample to true" : "num_beams above 1"));
     }
     if (origin == Origin::kModel) {
       out.notes.push_back(
@@ -301,7 +310,19 @@ void GenerationConfig::set(std::string_view name, const std::string& text) {
   }
 }
 
-const char* to_string(GenerationMode mode) { return mode == GenerationMode::kGreedy ? "greedy" : "sampling"; }
+const char* to_string(GenerationMode mode) {
+  switch (mode) {
+    case GenerationMode::kGreedy:
+      return "greedy";
+    case GenerationMode::kSampling:
+      return "sampling";
+    case GenerationMode::kBeam:
+      return "beam";
+    case GenerationMode::kBeamSampling:
+      return "beam sampling";
+  }
+  return "";
+}
 
 const char* to_string(Origin origin) {
   switch (origin) {
@@ -372,6 +393,10 @@ EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& r
   choose_mode(out, request, row);
   check_against_mode(out);
   check_unsupported(out, model, request, row);
+  if (has_beams(out.mode) && *out.values.num_return_sequences > *out.values.num_beams) {
+    throw ArgumentError(fmt::format("num_return_sequences: expected at most num_beams ({}), got {}",
+                                    *out.values.num_beams, *out.values.num_return_sequences));
+  }
   for (const std::string& key : model.unknown) {
     out.notes.push_back(fmt::format("{} (model) is no option that is known, and is ignored", key));
   }

@@ -36,6 +36,13 @@ struct Watermark {
   bool operator==(const Watermark&) const = default;
 };
 
+/// `early_stopping` of beams: when a prompt is done that has num_beams ended beams.
+enum class EarlyStopping : uint8_t {
+  kFalse,  ///< when the best running beam, at its present length, is no better than the worst ended one
+  kTrue,   ///< at once
+  kNever,  ///< when no running beam can get better, at any length
+};
+
 /// Options of a generation, under transformers' names. A field left empty takes the next layer's
 /// value: a row's own, the request's, the model's generation_config.json, the library's default.
 /// Every option has a row in the field table (generation_fields.cpp), which parsing, printing,
@@ -81,6 +88,12 @@ struct GenerationConfig {
   std::optional<double> guidance_scale;
   std::optional<Watermark> watermarking_config;
 
+  // Beams.
+  std::optional<int> num_beams;
+  std::optional<double> length_penalty;
+  std::optional<EarlyStopping> early_stopping;
+  std::optional<int> num_return_sequences;
+
   // How it is computed.
   std::optional<bool> use_cache;
 
@@ -115,8 +128,15 @@ struct GenerationConfig {
 };
 
 /// What decides the next token.
-enum class GenerationMode : uint8_t { kGreedy = 1, kSampling = 2 };
+enum class GenerationMode : uint8_t { kGreedy = 1, kSampling = 2, kBeam = 4, kBeamSampling = 8 };
 const char* to_string(GenerationMode mode);
+/// Whether tokens are drawn, so that there are warpers.
+inline bool draws(GenerationMode mode) {
+  return mode == GenerationMode::kSampling || mode == GenerationMode::kBeamSampling;
+}
+inline bool has_beams(GenerationMode mode) {
+  return mode == GenerationMode::kBeam || mode == GenerationMode::kBeamSampling;
+}
 
 /// One row of the field table, for help texts, documentation and bindings.
 struct FieldInfo {
@@ -146,8 +166,8 @@ struct EffectiveConfig {
 
 /// Merges row <- request <- model <- defaults and checks the result against the mode it selects.
 ///
-/// do_sample decides the mode. Where the caller says nothing about it, an option of the caller
-/// that only sampling honours (temperature 0.7) selects sampling, and temperature 0 greedy.
+/// do_sample and num_beams decide the mode. Where the caller says nothing about it, an option of the caller
+/// that only sampling honours (temperature 0.7) selects sampling, and temperature 0 none.
 /// What the caller sets and the mode cannot honour is an error. What the model's file sets and only
 /// the other mode honours does not apply and becomes a note; what no mode honours is an error that
 /// says how to run the model without it.

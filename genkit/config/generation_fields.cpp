@@ -7,8 +7,12 @@ namespace {
 
 using C = GenerationConfig;
 
-constexpr uint8_t kSampling = static_cast<uint8_t>(GenerationMode::kSampling);
-constexpr uint8_t kAll = static_cast<uint8_t>(GenerationMode::kGreedy) | kSampling;
+constexpr uint8_t bits(GenerationMode a, GenerationMode b) {
+  return static_cast<uint8_t>(static_cast<uint8_t>(a) | static_cast<uint8_t>(b));
+}
+constexpr uint8_t kSampling = bits(GenerationMode::kSampling, GenerationMode::kBeamSampling);
+constexpr uint8_t kBeams = bits(GenerationMode::kBeam, GenerationMode::kBeamSampling);
+constexpr uint8_t kAll = kSampling | bits(GenerationMode::kGreedy, GenerationMode::kBeam);
 
 constexpr double kMaxInt = 2147483647.0;
 constexpr Range kAny{};
@@ -285,6 +289,38 @@ constexpr OptionRow kRows[] = {
      "null",
      "",
      "{greenlist_ratio, bias, hashing_key, context_width}: favours ids that the one before them selects."},
+    {"num_beams",
+     {},
+     &C::num_beams,
+     kBeams,
+     kCountFromOne,
+     "1",
+     "1",
+     "Continuations of each prompt that are followed at a time; above 1: beam search."},
+    {"length_penalty",
+     {},
+     &C::length_penalty,
+     kBeams,
+     kAny,
+     "1.0",
+     "1.0",
+     "A beam's score is divided by its new tokens to this power: above 0 favours long ones."},
+    {"early_stopping",
+     {},
+     &C::early_stopping,
+     kBeams,
+     kAny,
+     "false",
+     "false",
+     "true: stop at num_beams ended beams; false: when better ones are unlikely; \"never\": impossible."},
+    {"num_return_sequences",
+     {},
+     &C::num_return_sequences,
+     kBeams,
+     kCountFromOne,
+     "1",
+     "1",
+     "How many of the best beams to return, at most num_beams."},
     {"use_cache",
      {},
      &C::use_cache,
@@ -321,12 +357,8 @@ constexpr OptionRow kRows[] = {
 };
 
 constexpr UnsupportedOption kUnsupported[] = {
-    {"num_beams", "[1]", "beam search"},
     {"num_beam_groups", "[1]", "diverse beam search"},
     {"diversity_penalty", "[0.0]", "diverse beam search"},
-    {"length_penalty", "[1.0]", "beam search"},
-    {"early_stopping", "[false]", "beam search"},
-    {"num_return_sequences", "[1]", "several results a prompt"},
     {"penalty_alpha", "[0.0]", "contrastive search"},
     {"dola_layers", "[]", "DoLa"},
     {"force_words_ids", "[[]]", "constrained beam search"},
@@ -423,6 +455,23 @@ void read_field(const JsonView& view, Watermark& out) {
   if (view.string_or("seeding_scheme", "lefthash") != "lefthash") {
     view.at("seeding_scheme").fail("only \"lefthash\" is honoured");
   }
+}
+
+void read_field(const JsonView& view, EarlyStopping& out) {
+  if (view.is_string() && view.string() == "never") {
+    out = EarlyStopping::kNever;
+  } else if (view.json().is_boolean()) {
+    out = view.boolean() ? EarlyStopping::kTrue : EarlyStopping::kFalse;
+  } else {
+    view.fail_expected("true, false or \"never\"");
+  }
+}
+
+void to_json(nlohmann::json& json, const EarlyStopping& value) {
+  if (value == EarlyStopping::kNever)
+    json = "never";
+  else
+    json = value == EarlyStopping::kTrue;
 }
 
 void to_json(nlohmann::json& json, const Watermark& value) {

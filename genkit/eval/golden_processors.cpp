@@ -115,11 +115,17 @@ const std::map<std::string, Make>& makers() {
        }},
       {"prefix_allowed_tokens",
        [](const Source& s) -> logits::ProcessorPtr {
-         // The beams of a prompt decide together whether anything is left, which one row cannot.
-         if (s.params.integer_or<int>("num_beams", 1) > 1) return nullptr;
-         const auto allowed = s.test_case.at("allowed_per_row").at(s.row).integers<int32_t>();
-         return logits::prefix_constraint([allowed](size_t, std::span<const int32_t>) { return allowed; },
-                                          s.row);
+         // What the callback returned for the row with those ids.
+         std::map<std::vector<int32_t>, std::vector<int32_t>> allowed;
+         const JsonView rows = s.test_case.at("input_ids"), lists = s.test_case.at("allowed_per_row");
+         for (size_t row = 0; row < rows.size(); ++row) {
+           allowed[rows.at(row).integers<int32_t>()] = lists.at(row).integers<int32_t>();
+         }
+         return logits::prefix_constraint(
+             [allowed](size_t, std::span<const int32_t> ids) {
+               return allowed.at(std::vector<int32_t>(ids.begin(), ids.end()));
+             },
+             s.row);
        }},
       {"min_eos_p",
        [](const Source& s) { return logits::min_eos_p(number(s, "min_eos_p"), s.ids("eos_token_id")); }},

@@ -49,7 +49,44 @@ generate::GenerationRequest request_of(const JsonView& c) {
     };
   }
   request.overrun = true;
+  // The recorded draws of beam sampling are the most probable continuations in order.
+  request.choose_continuations = [](std::span<const std::span<const float>> scores, int count,
+                                    const logits::DrawKey&) {
+    return generate::best_continuations(scores, count);
+  };
   return request;
+}
+
+/// One after another: each prompt's sequences, best first.
+std::vector<const generate::GeneratedRow*> flattened(const generate::GenerationResult& result) {
+  std::vector<const generate::GeneratedRow*> out;
+  for (const generate::GeneratedRow& row : result.rows) {
+    out.push_back(&row);
+    for (const generate::GeneratedRow& other : row.others) out.push_back(&other);
+  }
+  return out;
+}
+
+/// Scores of whole sequences, and the beams that they came along, numbered through the batch.
+void expect_beams(const generate::GenerationResult& result, int num_beams, const JsonView& expected) {
+  std::vector<float> scores;
+  std::vector<std::vector<int32_t>> indices;
+  size_t longest = 0;
+  for (size_t prompt = 0; prompt < result.rows.size(); ++prompt) {
+    const auto add = [&](const generate::GeneratedRow& row) {
+      scores.push_back(row.sequence_score.value_or(NAN));
+      std::vector<int32_t>& flat = indices.emplace_back(row.beam_indices);
+      for (int32_t& beam : flat) beam += static_cast<int32_t>(prompt) * num_beams;
+      longest = std::max(longest, flat.size());
+    };
+    add(result.rows[prompt]);
+    for (const generate::GeneratedRow& other : result.rows[prompt].others) add(other);
+  }
+  const std::vector<float> want = floats(expected.at("sequences_scores"));
+  expect_close("sequences_scores", scores, want, 1e-4 * std::max(1.0, largest_magnitude(want)));
+  if (!expected.has("beam_indices")) return;
+  for (auto& row : indices) row.resize(longest, -1);
+  expect_rows("beam_indices", indices, id_rows(expected.at("beam_indices")));
 }
 
 using Steps = std::vector<std::vector<float>>;
@@ -79,8 +116,9 @@ void expect_steps(const std::string& field, const generate::GenerationResult& re
 /// What compute_transition_scores makes of the processed scores: those of the chosen tokens.
 void expect_transitions(const std::string& field, const generate::GenerationResult& result, bool normalized,
                         const JsonView& want) {
-  for (size_t row = 0; row < result.rows.size(); ++row) {
-    const generate::GeneratedRow& r = result.rows[row];
+  const auto rows = flattened(result);
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const generate::GeneratedRow& r = *rows[row];
     std::vector<float> got;
     for (size_t step = 0; step < r.scores.size(); ++step) {
       const float score = r.scores[step].at(static_cast<size_t>(r.ids.at(step)));
@@ -113,7 +151,7 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
       c, {"name", "model", "mode", "tokenizer", "params", "special_tokens", "input_ids", "attention_mask",
           "negative_prompt_ids", "prefix_rule", "min_top2_gap", "note", "expected"});
   refuse_unhandled(expected, {"sequences", "texts", "scores_tensor", "logits_tensor", "transition_scores",
-                              "transition_scores_normalized"});
+                              "transition_scores_normalized", "sequences_scores", "beam_indices"});
   const generate::GenerationResult result = generate::generate(model, tokenizer, request);
 
   const auto sequences = id_rows(expected.at("sequences"));
@@ -131,6 +169,9 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
   }
   if (const auto key = expected.find("logits_tensor")) {
     expect_steps("logits", result, &generate::GeneratedRow::logits, file.tensor(key->string()));
+  }
+  if (expected.has("sequences_scores")) {
+    expect_beams(result, effective.values.num_beams.value_or(1), expected);
   }
   for (const char* field : {"transition_scores", "transition_scores_normalized"}) {
     const bool normalized = std::string_view(field).ends_with("normalized");

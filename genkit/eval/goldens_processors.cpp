@@ -32,26 +32,28 @@ struct ScoreRows {
   double tolerance;
 };
 
-logits::ProcessorPtr processor_of(const JsonView& c, size_t row, size_t vocab) {
-  if (const auto allowed = c.find("allowed_per_row")) {
-    return logits::prefix_constraint(
-        [ids = allowed->at(row).integers<int32_t>()](size_t, std::span<const int32_t>) { return ids; }, row);
-  }
-  return golden_processor(c.json(), row, static_cast<int>(vocab));
-}
-
 void check_processor(const GoldenFile& file, const JsonView& c) {
   const std::string name = c.at("processor").string();
   const ScoreRows before(file.tensor(c.at("scores_tensor").string()));
   const ScoreRows want(file.tensor(c.at("expected_tensor").string()));
   const auto ids = c.find("input_ids") ? id_rows(c.at("input_ids")) : std::vector<std::vector<int32_t>>(1);
-  for (size_t row = 0; row < ids.size(); ++row) {
-    const logits::ProcessorPtr processor = processor_of(c, row, before.vocab);
+  // The beams of one prompt are rows that follow each other.
+  const size_t beams = c.at("params").integer_or<size_t>("num_beams", 1, 1);
+  for (size_t first = 0; first < ids.size(); first += beams) {
+    const logits::ProcessorPtr processor = golden_processor(c.json(), first, static_cast<int>(before.vocab));
     if (processor == nullptr) throw Mismatch(fmt::format("processor {} is not supported yet", name));
-    std::vector<float> scores(before.row(row).begin(), before.row(row).end());
-    logits::Scores view(scores);
-    processor->apply({ids[row]}, view);
-    expect_close(fmt::format("scores of row {}", row), scores, want.row(row), want.tolerance);
+    std::vector<std::vector<float>> scores;
+    std::vector<logits::Context> contexts;
+    for (size_t row = first; row < std::min(first + beams, ids.size()); ++row) {
+      scores.emplace_back(before.row(row).begin(), before.row(row).end());
+      contexts.push_back({ids[row]});
+    }
+    std::vector<logits::Scores> views(scores.begin(), scores.end());
+    processor->apply_to_beams(contexts, views);
+    for (size_t i = 0; i < scores.size(); ++i) {
+      expect_close(fmt::format("scores of row {}", first + i), scores[i], want.row(first + i),
+                   want.tolerance);
+    }
   }
 }
 
@@ -63,13 +65,10 @@ int padding_of(const std::optional<JsonView>& mask, size_t row) {
 }
 
 void check_chain(const GoldenFile& file, const JsonView& c) {
-  // How many beams there are decides who asks the chain and how often, not what it does.
-  auto params = c.at("params").json();
   const int beams = c.at("params").integer_or<int>("num_beams", 1);
-  params.erase("num_beams");
   const auto effective =
       config::resolve(config::GenerationConfig::from_model(c.at("special_tokens").json(), "special_tokens"),
-                      config::GenerationConfig::from_caller(params, "params"));
+                      config::GenerationConfig::from_caller(c.at("params").json(), "params"));
   const auto prompts = id_rows(c.at("prompt_ids"));
   const size_t eos = effective.values.eos_token_id ? effective.values.eos_token_id->size() : 0;
   for (const JsonView& step : c.at("steps").array_of([](const JsonView& v) { return v; })) {

@@ -19,4 +19,10 @@ void CacheRow::release(cache::KvCache& cache) {
   slot_ = -1;
 }
 
+CacheRow CacheRow::fork(cache::KvCache& cache) const {
+  CacheRow copy(*this);
+  copy.slot_ = slot_ >= 0 && use_cache_ ? cache.fork_row(slot_) : -1;
+  return copy;
+}
+
 }  // namespace genkit::generate

@@ -24,6 +24,8 @@ class CacheRow {
   /// What the slot does not hold yet; takes a slot where there is none.
   Feed feed(cache::KvCache& cache);
   void release(cache::KvCache& cache);
+  /// A row that goes on from here by itself; of the cache nothing but last pages is copied.
+  CacheRow fork(cache::KvCache& cache) const;
 
  private:
   std::vector<int32_t> tokens_;

@@ -52,6 +52,7 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
                              .hooks = request.hooks,
                              .processors = request.processors,
                              .prefix_allowed_tokens_fn = request.prefix_allowed_tokens_fn,
+                             .choose_continuations = request.choose_continuations,
                              .prefill_chunk = request.prefill_chunk,
                              .skip_special_tokens = request.skip_special_tokens,
                              .overrun = request.overrun});
@@ -93,28 +94,38 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
   return result;
 }
 
+namespace {
+
+int32_t filling(const EffectiveConfig& config) {
+  const auto eos = config.values.eos_token_id.value_or(std::vector<int32_t>{});
+  const int32_t pad = config.values.pad_token_id.value_or(-1);
+  // transformers takes "pad or eos": 0 counts as none.
+  if (config::has_beams(config.mode)) return eos.empty() ? -1 : pad > 0 ? pad : eos.front();
+  return pad >= 0 ? pad : eos.empty() ? -1 : eos.front();
+}
+
+}  // namespace
+
 std::vector<std::vector<int32_t>> padded_sequences(const GenerationResult& result,
                                                    const EffectiveConfig& config) {
-  const auto& values = config.values;
-  int32_t fill = -1;
-  if (values.pad_token_id && *values.pad_token_id >= 0)
-    fill = *values.pad_token_id;
-  else if (values.eos_token_id && !values.eos_token_id->empty())
-    fill = values.eos_token_id->front();
   std::vector<std::vector<int32_t>> out;
   size_t longest = 0;
+  const auto add = [&](const GeneratedRow& row) {
+    std::vector<int32_t>& ids = out.emplace_back(row.prompt_ids);
+    ids.insert(ids.end(), row.ids.begin(), row.ids.end());
+    ids.insert(ids.end(), row.overrun.begin(), row.overrun.end());
+    longest = std::max(longest, ids.size());
+  };
   for (const GeneratedRow& row : result.rows) {
     if (row.prompt_ids.size() != result.rows.front().prompt_ids.size()) {
       throw ArgumentError(
           fmt::format("padded_sequences: prompts of {} and {} ids; pad them on the left first",
                       result.rows.front().prompt_ids.size(), row.prompt_ids.size()));
     }
-    std::vector<int32_t>& ids = out.emplace_back(row.prompt_ids);
-    ids.insert(ids.end(), row.ids.begin(), row.ids.end());
-    ids.insert(ids.end(), row.overrun.begin(), row.overrun.end());
-    longest = std::max(longest, ids.size());
+    add(row);
+    for (const GeneratedRow& other : row.others) add(other);
   }
-  for (auto& ids : out) ids.resize(longest, fill);
+  for (auto& ids : out) ids.resize(longest, filling(config));
   return out;
 }
 

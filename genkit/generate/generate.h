@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "genkit/generate/beam_choice.h"
 #include "genkit/generate/generation_config.h"
 #include "genkit/logits/processor.h"
 #include "genkit/models/model.h"
@@ -22,7 +23,8 @@ struct TokenLogprob {
   float logprob;  ///< natural logarithm, of the model's distribution before any processor
 };
 
-/// What a caller sees as soon as it is final.
+/// What a caller sees as soon as it is final. With beams no token is before the prompt's end, so that
+/// one event brings the best sequence's whole text.
 struct StreamEvent {
   size_t row = 0;
   int32_t token = -1;  ///< -1: none, this event only ends the row
@@ -52,6 +54,8 @@ struct GenerationRequest {
   std::vector<logits::UserProcessor> processors;  ///< run after the library's, before the warpers
   /// The only ids that may come next, by row and what it has so far (padding included).
   logits::PrefixAllowed prefix_allowed_tokens_fn;
+  /// Stands in for the draws of beam sampling where it is set, to compare with recorded runs.
+  ChooseContinuations choose_continuations;
   /// Called on the generating thread, between steps. Returning false cancels that row.
   std::function<bool(const StreamEvent&)> on_token;
   /// Called during long prefills with (tokens done, tokens in all).
@@ -82,6 +86,13 @@ struct GeneratedRow {
   std::vector<std::vector<float>> logits;               ///< [new tokens][vocab], where output_logits is set
   std::vector<int32_t> overrun;                         ///< @see GenerationRequest::overrun
   uint64_t seed = 0;                                    ///< that was used; gives the same tokens again
+  /// With beams: the sum of processed log-probabilities, divided by the length penalty.
+  std::optional<float> sequence_score = {};
+  /// With beams: which of the prompt's beams each new token continued, from 0.
+  std::vector<int32_t> beam_indices = {};
+  /// The further sequences that num_return_sequences asks for, best first; fewer where processors
+  /// leave no more.
+  std::vector<GeneratedRow> others = {};
 };
 
 struct GenerationResult {
@@ -98,7 +109,9 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
                           const GenerationRequest& request);
 
 /// Prompts and new tokens as transformers returns them: equally long rows, filled on the right with
-/// the pad id, or the first EOS id where there is no pad id (-1 where there is neither). Needs
+/// the pad id, or the first EOS id where there is no pad id (-1 where there is neither). A prompt's
+/// further sequences follow its first; rows of beams are filled with the pad id only where that is
+/// above 0 and there is an EOS id (-1 where there is none), as it is in transformers. Needs
 /// prompts of one length, padding included.
 /// @throws ArgumentError when they are not.
 std::vector<std::vector<int32_t>> padded_sequences(const GenerationResult& result,

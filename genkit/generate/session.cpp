@@ -8,6 +8,7 @@
 #include <random>
 
 #include "genkit/base/error.h"
+#include "genkit/generate/beam_search.h"
 #include "genkit/generate/single_row.h"
 
 namespace genkit::generate {
@@ -71,9 +72,13 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   setup.user_processors = options_.processors;
   setup.prefix_allowed = options_.prefix_allowed_tokens_fn;
   setup.negative_prompt = prompt.negative_prompt_ids;
+  setup.choose_continuations = options_.choose_continuations;
   const size_t tokens = setup.prompt.tokens.size();
   auto row = std::make_unique<Row>();
-  row->strategy = std::make_unique<SingleRow>(std::move(setup));
+  if (config::has_beams(setup.config.mode))
+    row->strategy = std::make_unique<BeamSearch>(std::move(setup));
+  else
+    row->strategy = std::make_unique<SingleRow>(std::move(setup));
   rows_.emplace(next_number_++, std::move(row));
   prompt_tokens_ += tokens;
   return number;

@@ -16,6 +16,7 @@ struct SessionOptions {
   std::vector<models::ForwardHook*> hooks;
   std::vector<logits::UserProcessor> processors;
   logits::PrefixAllowed prefix_allowed_tokens_fn;
+  ChooseContinuations choose_continuations;
   int prefill_chunk = 512;
   bool skip_special_tokens = true;
   bool overrun = false;

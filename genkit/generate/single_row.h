@@ -5,30 +5,13 @@
 #include <optional>
 
 #include "genkit/generate/cache_row.h"
-#include "genkit/generate/prompt.h"
+#include "genkit/generate/row_setup.h"
 #include "genkit/generate/stop_strings.h"
 #include "genkit/generate/strategy.h"
 #include "genkit/generate/text_output.h"
 #include "genkit/logits/chain.h"
-#include "genkit/logits/random.h"
 
 namespace genkit::generate {
-
-/// What a row is made from.
-struct RowSetup {
-  size_t row = 0;  ///< its number in events
-  PreparedPrompt prompt;
-  EffectiveConfig config;
-  logits::DrawKey key;  ///< seed and row; the step is counted here
-  int vocab_size = 0;
-  std::optional<int> cache_border;  ///< @see models::Model::cache_border
-  const text::Tokenizer* tokenizer = nullptr;
-  bool skip_special_tokens = true;
-  bool overrun = false;
-  std::span<const logits::UserProcessor> user_processors = {};
-  logits::PrefixAllowed prefix_allowed;
-  std::vector<int32_t> negative_prompt;  ///< of classifier-free guidance
-};
 
 /// Greedy decoding and sampling: one token a step, from one row of the cache.
 class SingleRow : public Strategy {

@@ -61,7 +61,7 @@ Chain::Chain(const ChainInput& in) {
   }
   for (const UserProcessor& processor : in.user_processors) add(std::make_unique<Callable>(processor));
 
-  if (in.mode == config::GenerationMode::kSampling) {
+  if (config::draws(in.mode)) {
     const int keep = in.min_tokens_to_keep;
     if (differs(c.temperature, 1)) add(temperature(*c.temperature));
     if (c.top_h) add(top_h(*c.top_h));
@@ -78,6 +78,10 @@ Chain::Chain(const ChainInput& in) {
 
 void Chain::apply(const Context& context, Scores& scores) const {
   for (const ProcessorPtr& processor : processors_) processor->apply(context, scores);
+}
+
+void Chain::apply(std::span<const Context> contexts, std::span<Scores> scores) const {
+  for (const ProcessorPtr& processor : processors_) processor->apply_to_beams(contexts, scores);
 }
 
 std::vector<std::string_view> Chain::names() const {

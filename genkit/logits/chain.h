@@ -28,6 +28,8 @@ class Chain {
  public:
   explicit Chain(const ChainInput& input);
   void apply(const Context& context, Scores& scores) const;
+  /// All beams of one prompt. @param scores one a context.
+  void apply(std::span<const Context> contexts, std::span<Scores> scores) const;
   bool empty() const { return processors_.empty(); }
   std::vector<std::string_view> names() const;
 

@@ -14,24 +14,38 @@ class PrefixConstraint : public Processor {
   PrefixConstraint(PrefixAllowed allowed, size_t row) : allowed_(std::move(allowed)), row_(row) {}
   std::string_view name() const override { return "PrefixConstrainedLogitsProcessor"; }
   void apply(const Context& context, Scores& scores) const override {
-    const std::vector<int32_t> ids = allowed_(row_, context.ids);
-    if (ids.empty()) {
-      throw ArgumentError(fmt::format("prefix_allowed_tokens_fn: allows nothing in row {}", row_));
+    apply_to_beams({&context, 1}, {&scores, 1});
+  }
+  void apply_to_beams(std::span<const Context> contexts, std::span<Scores> scores) const override {
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<std::vector<float>> kept(contexts.size());
+    bool all_removed = true;
+    for (size_t beam = 0; beam < contexts.size(); ++beam) {
+      ids.push_back(allowed(contexts[beam], scores[beam].vocab_size()));
+      for (const int32_t id : ids[beam]) kept[beam].push_back(scores[beam].values()[id]);
+      all_removed &= std::all_of(kept[beam].begin(), kept[beam].end(), [](float v) { return v == kRemoved; });
     }
-    std::vector<float> kept;
-    for (const int32_t id : ids) {
-      if (id < 0 || id >= scores.vocab_size()) {
-        throw ArgumentError(fmt::format("prefix_allowed_tokens_fn: id {} is outside the vocabulary of {}", id,
-                                        scores.vocab_size()));
-      }
-      kept.push_back(scores.values()[id]);
+    for (size_t beam = 0; beam < contexts.size(); ++beam) {
+      const std::span<float> values = scores[beam].values();
+      std::fill(values.begin(), values.end(), kRemoved);
+      for (size_t i = 0; i < ids[beam].size(); ++i) values[ids[beam][i]] = all_removed ? 0 : kept[beam][i];
     }
-    const bool all_removed = std::all_of(kept.begin(), kept.end(), [](float v) { return v == kRemoved; });
-    std::fill(scores.values().begin(), scores.values().end(), kRemoved);
-    for (size_t i = 0; i < ids.size(); ++i) scores.values()[ids[i]] = all_removed ? 0 : kept[i];
   }
 
  private:
+  std::vector<int32_t> allowed(const Context& context, int vocab) const {
+    std::vector<int32_t> ids = allowed_(row_, context.ids);
+    if (ids.empty()) {
+      throw ArgumentError(fmt::format("prefix_allowed_tokens_fn: allows nothing in row {}", row_));
+    }
+    for (const int32_t id : ids) {
+      if (id >= 0 && id < vocab) continue;
+      throw ArgumentError(
+          fmt::format("prefix_allowed_tokens_fn: id {} is outside the vocabulary of {}", id, vocab));
+    }
+    return ids;
+  }
+
   PrefixAllowed allowed_;
   size_t row_;
 };

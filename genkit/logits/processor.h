@@ -20,6 +20,10 @@ class Processor {
   virtual std::string_view name() const = 0;
   /// @param scores [vocab] float32, changed in place.
   virtual void apply(const Context& context, Scores& scores) const = 0;
+  /// The same for all beams of one prompt, which few processors look at together.
+  virtual void apply_to_beams(std::span<const Context> contexts, std::span<Scores> scores) const {
+    for (size_t i = 0; i < contexts.size(); ++i) apply(contexts[i], scores[i]);
+  }
 };
 using ProcessorPtr = std::unique_ptr<Processor>;
 
@@ -66,8 +70,9 @@ ProcessorPtr exponential_decay(const config::LengthDecay& decay, int prompt_leng
                                int vocab);
 
 // constraints.cpp
-/// Nothing but the ids that the callback names; where all of those are removed already, they come
-/// back with score 0. Throws ArgumentError when it names none, or one outside the vocabulary.
+/// Nothing but the ids that the callback names; where all of those are removed already, in every beam
+/// of the prompt, they come back with score 0. Throws ArgumentError when it names none, or one outside the
+/// vocabulary.
 ProcessorPtr prefix_constraint(PrefixAllowed allowed, size_t row);
 
 // watermark.cpp

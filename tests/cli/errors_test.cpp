@@ -95,7 +95,9 @@ TEST(Options, BadValuesNameTheOption) {
   };
   expect_error(generate({"--top-p", "1.7", "--do-sample"}), 2, "top_p: expected a number in (0, 1], got 1.7");
   expect_error(generate({"--max-tokens", "many"}), 2, "max_new_tokens");
-  expect_error(generate({"--num-beams", "4"}), 2, "num_beams");
+  expect_error(generate({"--num-beam-groups", "4"}), 2, "num_beam_groups");
+  expect_error(generate({"--num-beams", "2", "--num-return-sequences", "2"}), 2,
+               "--num-return-sequences: text output has place for one");
   expect_error(generate({"--top-p", "0.9", "--do-sample", "false"}), 2, "top_p");
   expect_error(generate({"--logprobs", "2"}), 2, "--logprobs: text output has no place for it");
   expect_error(generate({"--auto-chat", "--no-auto-chat"}), 2, "exclude each other");

@@ -157,11 +157,42 @@ TEST(Resolve, TheCallersOptionsChooseTheModeWhereDoSampleIsNotSaid) {
 TEST(Resolve, RefusesWhatTheModeCannotHonour) {
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"do_sample": false, "top_p": 0.9})")); }),
             "top_p: 0.9 has no effect in greedy decoding; set do_sample to true");
-  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_beams": 4})")); }),
-            "num_beams: 4 asks for beam search, which greedy decoding does not do");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_beam_groups": 4})")); }),
+            "num_beam_groups: 4 asks for diverse beam search, which greedy decoding does not do");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"length_penalty": 2})")); }),
+            "length_penalty: 2.0 has no effect in greedy decoding; set num_beams above 1");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_return_sequences": 2, "do_sample": true})")); }),
+            "num_return_sequences: 2 has no effect in sampling decoding; set num_beams above 1");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_return_sequences": 5, "num_beams": 4})")); }),
+            "num_return_sequences: expected at most num_beams (4), got 5");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_beams": 2, "do_sample": false, "top_k": 3})")); }),
+            "top_k: 3 has no effect in beam decoding; set do_sample to true");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"do_sample": true, "temperature": 0})")); }),
             "temperature: sampling needs a number above 0, got 0; for greedy decoding leave do_sample out");
   EXPECT_NO_THROW(resolve({}, caller(R"({"num_beams": 1, "use_cache": true, "guidance_scale": 1.0})")));
+}
+
+TEST(Resolve, BeamsAreTheirOwnModes) {
+  EXPECT_EQ(resolve({}, caller(R"({"num_beams": 2})")).mode, GenerationMode::kBeam);
+  EXPECT_EQ(resolve({}, caller(R"({"num_beams": 2, "top_p": 0.9})")).mode, GenerationMode::kBeamSampling);
+  EXPECT_EQ(resolve(model(R"({"num_beams": 4})"), {}).mode, GenerationMode::kBeam);
+  EXPECT_EQ(resolve(model(R"({"num_beams": 4, "length_penalty": 2})"), caller(R"({"num_beams": 1})")).mode,
+            GenerationMode::kGreedy);
+}
+
+TEST(Resolve, EarlyStoppingIsABooleanOrNever) {
+  const auto stopping = [](const std::string& value) {
+    GenerationConfig config;
+    config.set("num_beams", "2");
+    config.set("early_stopping", value);
+    return resolve({}, config).values;
+  };
+  EXPECT_EQ(stopping("true").early_stopping, EarlyStopping::kTrue);
+  EXPECT_EQ(stopping("false").early_stopping, EarlyStopping::kFalse);
+  EXPECT_EQ(stopping("never").early_stopping, EarlyStopping::kNever);
+  EXPECT_EQ(stopping("never").to_json().at("early_stopping"), "never");
+  EXPECT_EQ(error_of([&] { stopping("maybe"); }),
+            "early_stopping: expected true, false or \"never\", got a string");
 }
 
 TEST(Resolve, AModelsSamplingDefaultsDoNotForbidGreedyDecoding) {
@@ -173,10 +204,10 @@ TEST(Resolve, AModelsSamplingDefaultsDoNotForbidGreedyDecoding) {
 }
 
 TEST(Resolve, WhatNoModeHonoursInAModelsFileIsAnErrorThatSaysTheWayOut) {
-  EXPECT_EQ(error_of([] { resolve(model(R"({"num_beams": 4})"), {}); }),
-            "num_beams: 4 asks for beam search, which greedy decoding does not do; the model's "
+  EXPECT_EQ(error_of([] { resolve(model(R"({"num_beam_groups": 4})"), {}); }),
+            "num_beam_groups: 4 asks for diverse beam search, which greedy decoding does not do; the model's "
             "generation_config.json says so, set it to 1 to run without");
-  EXPECT_NO_THROW(resolve(model(R"({"num_beams": 4})"), caller(R"({"num_beams": 1})")));
+  EXPECT_NO_THROW(resolve(model(R"({"num_beam_groups": 4})"), caller(R"({"num_beam_groups": 1})")));
 }
 
 TEST(FieldTable, NamesAndAliasesAreUniqueAndDefaultsAreInRange) {

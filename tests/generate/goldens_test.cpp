@@ -35,6 +35,23 @@ TEST_F(Goldens, GreedyGeneration) {
   EXPECT_GE(report.summary().passed, 200u);
 }
 
+TEST_F(Goldens, BeamSearch) {
+  const GoldenFile recorded = file("generate");
+  for (const JsonView& c : recorded.cases()) {
+    if (c.at("mode").string() != "beam") continue;
+    report.run(c.at("name").string(),
+               [&] { check_generation(*set.model(c.at("model").string()), nullptr, recorded, c); });
+  }
+  EXPECT_EQ(report.summary().failed, 0u) << out.str();
+  EXPECT_GE(report.summary().passed, 170u);
+}
+
+TEST_F(Goldens, BeamSampling) {
+  run_generate(file("beam_sample"), set, report);
+  EXPECT_EQ(report.summary().failed, 0u) << out.str();
+  EXPECT_GE(report.summary().passed, 16u);
+}
+
 TEST_F(Goldens, SamplingDistributions) {
   run_sampling(file("sampling"), set, report);
   EXPECT_EQ(report.summary().failed, 0u) << out.str();
@@ -44,14 +61,14 @@ TEST_F(Goldens, SamplingDistributions) {
 TEST_F(Goldens, RunsWithStopStrings) {
   const GoldenFile recorded = file("stop_strings");
   for (const JsonView& c : recorded.cases()) {
-    if (!c.has("mode") || c.at("mode").string() != "greedy") continue;
+    if (!c.has("mode")) continue;
     report.run(c.at("name").string(), [&] {
       check_generation(*set.model(c.at("model").string()), set.tokenizer(c.at("tokenizer").string()).get(),
                        recorded, c);
     });
   }
   EXPECT_EQ(report.summary().failed, 0u) << out.str();
-  EXPECT_GE(report.summary().passed, 32u);
+  EXPECT_GE(report.summary().passed, 40u);
 }
 
 /// Twelve prompts, 48 tokens each, on real weights in exact arithmetic. Minutes without kernels, and

@@ -56,36 +56,43 @@ std::vector<int32_t> ids_of(const json& list) { return list.get<std::vector<int3
 
 TEST(Goldens, Processors) {
   GoldenFile file("processors");
-  // A processor of audio models over pairs of rows, and one with a state from call to call; and
-  // prefix constraints of several beams, which are decided for all of a prompt's rows together.
+  // A processor of audio models over pairs of rows, and one with a state from call to call.
   const std::set<std::string> elsewhere = {"guidance_scale_batched", "watermark_synthid"};
   int ran = 0;
   for (const json& test_case : file.content["cases"]) {
     if (elsewhere.count(test_case["processor"])) continue;
-    if (test_case["params"].value("num_beams", 1) > 1) continue;
     const std::string name = test_case["name"];
-    for (size_t row = 0; row < test_case["input_ids"].size(); ++row) {
-      std::vector<float> scores = file.row(test_case["scores_tensor"], row);
-      const std::vector<int32_t> ids = ids_of(test_case["input_ids"][row]);
-      const ProcessorPtr processor = eval::golden_processor(test_case, row, static_cast<int>(scores.size()));
+    const size_t beams = test_case["params"].value("num_beams", 1), rows = test_case["input_ids"].size();
+    for (size_t first = 0; first < rows; first += beams) {
+      std::vector<std::vector<float>> scores;
+      std::vector<std::vector<int32_t>> ids;
+      for (size_t row = first; row < first + beams; ++row) {
+        scores.push_back(file.row(test_case["scores_tensor"], row));
+        ids.push_back(ids_of(test_case["input_ids"][row]));
+      }
+      const ProcessorPtr processor =
+          eval::golden_processor(test_case, first, static_cast<int>(scores[0].size()));
       ASSERT_NE(processor, nullptr) << name;
-      Scores view(scores);
-      processor->apply({ids}, view);
-      expect_scores(scores, file.row(test_case["expected_tensor"], row),
-                    name + " row " + std::to_string(row));
+      std::vector<Context> contexts;
+      for (const auto& row : ids) contexts.push_back({row});
+      std::vector<Scores> views(scores.begin(), scores.end());
+      processor->apply_to_beams(contexts, views);
+      for (size_t i = 0; i < beams; ++i) {
+        expect_scores(scores[i], file.row(test_case["expected_tensor"], first + i),
+                      name + " row " + std::to_string(first + i));
+      }
     }
     ++ran;
   }
-  EXPECT_GE(ran, 190);
+  EXPECT_GE(ran, 200);
 }
 
 TEST(Goldens, WholeChains) {
   GoldenFile file("processor_list");
   for (const json& test_case : file.content["cases"]) {
     const std::string name = test_case["name"];
-    json params = test_case["params"];
+    const json params = test_case["params"];
     const bool beams = params.value("num_beams", 1) > 1;
-    params.erase("num_beams");
     config::GenerationConfig special = config::GenerationConfig::from_model(test_case["special_tokens"]);
     const auto caller = config::GenerationConfig::from_caller(params, name);
     const auto effective = config::resolve(special, caller);

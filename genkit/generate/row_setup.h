@@ -1,0 +1,32 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "genkit/generate/beam_choice.h"
+#include "genkit/generate/generate.h"
+#include "genkit/generate/prompt.h"
+#include "genkit/logits/processor.h"
+#include "genkit/logits/random.h"
+
+namespace genkit::generate {
+
+/// What a strategy for one prompt is made from.
+struct RowSetup {
+  size_t row = 0;  ///< its number in events
+  PreparedPrompt prompt;
+  EffectiveConfig config;
+  logits::DrawKey key;  ///< seed and row; the step is counted by the strategy
+  int vocab_size = 0;
+  std::optional<int> cache_border;  ///< @see models::Model::cache_border
+  const text::Tokenizer* tokenizer = nullptr;
+  bool skip_special_tokens = true;
+  bool overrun = false;
+  std::span<const logits::UserProcessor> user_processors = {};
+  logits::PrefixAllowed prefix_allowed;
+  std::vector<int32_t> negative_prompt;      ///< of classifier-free guidance
+  ChooseContinuations choose_continuations;  ///< @see GenerationRequest
+};
+
+}  // namespace genkit::generate
