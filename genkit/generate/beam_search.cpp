@@ -227,6 +227,11 @@ std::vector<BeamSearch::Candidate> BeamSearch::sort_out(const std::vector<Contin
 void BeamSearch::go_on(cache::KvCache& cache, const std::vector<Candidate>& chosen) {
   std::vector<int> children(beams_.size(), 0);
   for (const Candidate& candidate : chosen) ++children[parent(candidate.next.beam)];
+  for (size_t b = 0; b < beams_.size(); ++b) {
+    if (children[b] > 0) continue;
+    beams_[b].tokens.release(cache);
+    if (beams_[b].unconditional) beams_[b].unconditional->release(cache);
+  }
   std::vector<Beam> next;
   for (const Candidate& candidate : chosen) {
     const size_t p = parent(candidate.next.beam);
@@ -242,13 +247,6 @@ void BeamSearch::go_on(cache::KvCache& cache, const std::vector<Candidate>& chos
     if (!from.unconditional) continue;
     beam.unconditional.emplace(last ? std::move(*from.unconditional) : from.unconditional->fork(cache));
     beam.unconditional->push(candidate.next.token);
-  }
-  std::vector<bool> continued(beams_.size(), false);
-  for (const Candidate& candidate : chosen) continued[parent(candidate.next.beam)] = true;
-  for (size_t b = 0; b < beams_.size(); ++b) {
-    if (continued[b]) continue;
-    beams_[b].tokens.release(cache);
-    if (beams_[b].unconditional) beams_[b].unconditional->release(cache);
   }
   beams_ = std::move(next);
 }
