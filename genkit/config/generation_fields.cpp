@@ -20,6 +20,8 @@ constexpr Range kPositive{.min = 0, .min_open = true};
 constexpr Range kFromZero{.min = 0};
 constexpr Range kCount{.min = 0, .max = kMaxInt};
 constexpr Range kCountFromOne{.min = 1, .max = kMaxInt};
+// Each beam has scores for the whole vocabulary: a file must not ask for more than there is memory.
+constexpr Range kBeamCount{.min = 1, .max = 4096};
 constexpr Range kId{.min = 0, .max = kMaxInt};
 constexpr Range kIdOrNone{.min = -1, .max = kMaxInt};
 constexpr Range kUnit{.min = 0, .max = 1};
@@ -293,7 +295,7 @@ constexpr OptionRow kRows[] = {
      {},
      &C::num_beams,
      kBeams,
-     kCountFromOne,
+     kBeamCount,
      "1",
      "1",
      "Continuations of each prompt that are followed at a time; above 1: beam search."},

@@ -180,6 +180,12 @@ TEST(Resolve, BeamsAreTheirOwnModes) {
             GenerationMode::kGreedy);
 }
 
+TEST(Resolve, MoreBeamsThanMemoryBearsAreRefused) {
+  EXPECT_EQ(error_of([] { caller(R"({"num_beams": 4097})"); }),
+            "num_beams: expected an integer in [1, 4096], got 4097");
+  EXPECT_NO_THROW(caller(R"({"num_beams": 4096})"));
+}
+
 TEST(Resolve, EarlyStoppingIsABooleanOrNever) {
   const auto stopping = [](const std::string& value) {
     GenerationConfig config;
