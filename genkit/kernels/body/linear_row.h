@@ -38,16 +38,17 @@ inline __m256 multiply_row(const RowGroup& w, int64_t row_bytes, int64_t in, con
   constexpr int kGroups = FormatTag<kFormat>::kGroups;
   constexpr int kCorrection = kUnsignedCodes && t.is_signed ? -128 : -t.zero;
   const int64_t block_bytes = row_bytes * 32 * kGroups / in;
+  const int64_t fetched = kRowLanes * block_bytes / kGroups;
   // Two groups of rows ahead, in the order in which they lie: the processor does not see the
   // pattern by itself. Past the end of the weight this reads nothing and does no harm.
   const uint8_t* ahead = w.base + 2 * kRowLanes * row_bytes;
   __m256 total = _mm256_setzero_ps(), scales[16], biases[8];
   for (int64_t b = 0; b < in / (32 * kGroups); ++b) {
     const int64_t at = b * block_bytes;
-    for (int64_t i = 0; i < kRowLanes * block_bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
-    ahead += kRowLanes * block_bytes;
     block_scales<kFormat>(w, at, scales, biases);
     for (int g = 0; g < kGroups; ++g, codes += 32, xsums += 2, ++xscales) {
+      for (int64_t i = 0; i < fetched; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+      ahead += fetched;
       __m256i low, high;
       dots_of<kFormat, t.is_signed>(w, at, g, load32(reinterpret_cast<const uint8_t*>(codes)), low, high);
       const auto step = [&](__m256i dot, int32_t sum, __m256 scale) {
