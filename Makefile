@@ -64,7 +64,8 @@ test-sanitize: dependencies weights
 	@tools/bootstrap.sh --groups build,test,bench,lint system
 	@[ -f build-$(SANITIZE)/build.ninja ] || cmake --preset $(SANITIZE) $(CMAKE_ARGS)
 	@cmake --build build-$(SANITIZE) $(ninja_jobs) --target unit_tests
-	@tools/run_tests.sh build-$(SANITIZE) $(ctest_jobs) --label-regex unit
+	@# The real model's 600 tokens in exact arithmetic would take ten minutes here; `make test` runs them.
+	@GTEST_FILTER='-*Gemma3*' tools/run_tests.sh build-$(SANITIZE) $(ctest_jobs) --label-regex unit
 
 FUZZ_SECONDS ?= 20
 fuzz: dependencies
