@@ -136,7 +136,8 @@ void SingleRow::advance(cache::KvCache&, std::span<const std::span<const float>>
 void SingleRow::cancel(std::vector<StreamEvent>& events) {
   done_ = true;
   if (finished_) return;
-  StreamEvent event{.row = setup_.row};
+  StreamEvent event;
+  event.row = setup_.row;
   finish(FinishReason::kCancelled, event);
   events.push_back(std::move(event));
 }
