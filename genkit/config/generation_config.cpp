@@ -17,12 +17,6 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// Calls visit(member) with the row's pointer to member of its real type.
-template <class Visit>
-decltype(auto) with_member(const OptionRow& row, Visit visit) {
-  return std::visit(visit, row.member);
-}
-
 template <class T>
 struct type_name;
 template <>
@@ -71,23 +65,6 @@ struct type_name<Watermark> {
   static constexpr auto value = "object";
 };
 
-template <class T>
-T value_type_of(Member<T>);
-
-/// Reads one value into its member, the range included: a file's message should name the path.
-void read_row(const OptionRow& row, const JsonView& view, GenerationConfig& out) {
-  with_member(row, [&](auto member) {
-    using T = decltype(value_type_of(member));
-    T value{};
-    using field::read_field;
-    read_field(view, value);
-    if (const std::string text = field::complaint(value, row.range); !text.empty()) view.fail(text);
-    // transformers writes -1 where there is no such token.
-    if constexpr (std::is_same_v<T, std::vector<int32_t>>) std::erase(value, -1);
-    out.*member = std::move(value);
-  });
-}
-
 GenerationConfig parse(const json& source, const std::string& name, JsonView::Blame blame) {
   GenerationConfig out;
   if (source.is_null()) return out;
@@ -113,129 +90,20 @@ GenerationConfig parse(const json& source, const std::string& name, JsonView::Bl
   return out;
 }
 
-/// Takes what `from` sets and `to` does not, and notes where it came from.
-void fill(GenerationConfig& to, const GenerationConfig& from, Origin origin, EffectiveConfig& config) {
-  for (const OptionRow& row : option_rows()) {
-    with_member(row, [&](auto member) {
-      if ((to.*member) || !(from.*member)) return;
-      to.*member = from.*member;
-      config.origins.emplace(row.name, origin);
-    });
-  }
-}
+}  // namespace
 
-const GenerationConfig& defaults() {
-  static const GenerationConfig config = [] {
-    GenerationConfig out;
-    for (const OptionRow& row : option_rows()) {
-      const json value = json::parse(row.fallback);
-      if (!value.is_null()) read_row(row, JsonView(value, std::string(row.name)), out);
-    }
-    return out;
-  }();
-  return config;
-}
-
-/// True where the field is set to something that changes the result.
-bool acts(const OptionRow& row, const GenerationConfig& config) {
-  return with_member(row, [&](auto member) {
-    if (!(config.*member)) return false;
-    if (row.neutral.empty()) return true;
-    return field::write_field(*(config.*member)) != json::parse(row.neutral);
+void read_row(const OptionRow& row, const JsonView& view, GenerationConfig& out) {
+  with_member(row, [&](auto member) {
+    using T = decltype(value_type_of(member));
+    T value{};
+    using field::read_field;
+    read_field(view, value);
+    if (const std::string text = field::complaint(value, row.range); !text.empty()) view.fail(text);
+    // transformers writes -1 where there is no such token.
+    if constexpr (std::is_same_v<T, std::vector<int32_t>>) std::erase(value, -1);
+    out.*member = std::move(value);
   });
 }
-
-bool is_neutral(const UnsupportedOption& row, const json& value) {
-  const json neutral = json::parse(row.neutral);
-  return value.is_null() || std::find(neutral.begin(), neutral.end(), value) != neutral.end();
-}
-
-/// The first option that only sampling honours and that the caller has set to something.
-const OptionRow* sampling_option(const GenerationConfig& request, const GenerationConfig* row) {
-  for (const OptionRow& field : option_rows()) {
-    if (!(field.modes & static_cast<uint8_t>(GenerationMode::kSampling))) continue;
-    if (field.modes & static_cast<uint8_t>(GenerationMode::kGreedy)) continue;
-    if (acts(field, request) || (row && acts(field, *row))) return &field;
-  }
-  return nullptr;
-}
-
-/// The mode, and do_sample and temperature where they follow from each other.
-void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const GenerationConfig* row) {
-  GenerationConfig& values = out.values;
-  const auto said = [&](std::string_view name) {
-    const Origin origin = out.origins.find(name)->second;
-    return origin == Origin::kRequest || origin == Origin::kRow;
-  };
-  const auto imply = [&](bool sample) {
-    values.do_sample = sample;
-    out.origins["do_sample"] = Origin::kImplied;
-  };
-  const bool zero = *values.temperature == 0;
-  if (!said("do_sample")) {
-    if (zero && said("temperature"))
-      imply(false);
-    else if (!*values.do_sample && sampling_option(request, row))
-      imply(true);
-  }
-  if (zero && *values.do_sample) {
-    throw ArgumentError(
-        "temperature: sampling needs a number above 0, got 0; for greedy decoding leave do_sample out");
-  }
-  if (zero) {
-    values.temperature = 1.0;
-    out.origins["temperature"] = Origin::kImplied;
-  }
-  if (*values.num_beams > 1)
-    out.mode = *values.do_sample ? GenerationMode::kBeamSampling : GenerationMode::kBeam;
-  else
-    out.mode = *values.do_sample ? GenerationMode::kSampling : GenerationMode::kGreedy;
-}
-
-void check_against_mode(EffectiveConfig& out) {
-  const char* mode = to_string(out.mode);
-  for (const OptionRow& row : option_rows()) {
-    if ((row.modes & static_cast<uint8_t>(out.mode)) || !acts(row, out.values)) continue;
-    const Origin origin = out.origins.find(row.name)->second;
-    const std::string value =
-        with_member(row, [&](auto member) { return field::write_field(*(out.values.*member)).dump(); });
-    if (origin == Origin::kRequest || origin == Origin::kRow) {
-      const bool drawn = row.modes & static_cast<uint8_t>(GenerationMode::kSampling);
-      throw ArgumentError(fmt::format("{}: {} has no effect in {} decoding; set {}", row.name, value, mode,
-                                      drawn ? "do_sample to true" : "num_beams above 1"));
-    }
-    if (origin == Origin::kModel) {
-      out.notes.push_back(
-          fmt::format("{} = {} (model) does not apply to {} decoding", row.name, value, mode));
-    }
-    with_member(row, [&](auto member) { (out.values.*member).reset(); });
-    out.origins.erase(out.origins.find(row.name));
-  }
-}
-
-void check_unsupported(const EffectiveConfig& out, const GenerationConfig& model,
-                       const GenerationConfig& request, const GenerationConfig* row) {
-  std::map<std::string, std::pair<json, Origin>> merged;
-  if (row) {
-    for (const auto& [name, value] : row->unsupported) merged.emplace(name, std::pair(value, Origin::kRow));
-  }
-  for (const auto& [name, value] : request.unsupported)
-    merged.emplace(name, std::pair(value, Origin::kRequest));
-  for (const auto& [name, value] : model.unsupported) merged.emplace(name, std::pair(value, Origin::kModel));
-  for (const auto& [name, entry] : merged) {
-    const UnsupportedOption* known = find_unsupported(name);
-    if (is_neutral(*known, entry.first)) continue;
-    const std::string what = fmt::format("{}: {} asks for {}, which {} decoding does not do", name,
-                                         printable(entry.first.dump()), known->help, to_string(out.mode));
-    if (entry.second != Origin::kModel) throw ArgumentError(what);
-    const json neutral = json::parse(known->neutral);
-    throw ArgumentError(
-        fmt::format("{}; the model's generation_config.json says so, set it to {} to run without", what,
-                    neutral.empty() ? "null" : neutral[0].dump()));
-  }
-}
-
-}  // namespace
 
 GenerationConfig GenerationConfig::from_caller(const json& source, const std::string& name) {
   return parse(source, name, JsonView::Blame::kCaller);
@@ -310,97 +178,40 @@ void GenerationConfig::set(std::string_view name, const std::string& text) {
   }
 }
 
-const char* to_string(GenerationMode mode) {
-  switch (mode) {
-    case GenerationMode::kGreedy:
-      return "greedy";
-    case GenerationMode::kSampling:
-      return "sampling";
-    case GenerationMode::kBeam:
-      return "beam";
-    case GenerationMode::kBeamSampling:
-      return "beam sampling";
-  }
-  return "";
+namespace {
+
+FieldInfo info_of(const OptionRow& row, std::string_view group) {
+  const size_t aliases = static_cast<size_t>(
+      std::find(row.aliases.begin(), row.aliases.end(), std::string_view()) - row.aliases.begin());
+  FieldInfo info{.name = row.name,
+                 .group = group,
+                 .aliases = std::span(row.aliases).first(aliases),
+                 .type = "",
+                 .range = "",
+                 .default_value = std::string(row.fallback),
+                 .help = std::string(row.help),
+                 .modes = row.modes};
+  with_member(row, [&](auto member) {
+    using T = decltype(value_type_of(member));
+    info.type = type_name<T>::value;
+    if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
+      info.range = field::describe(row.range, std::is_integral_v<T>);
+    }
+  });
+  return info;
 }
 
-const char* to_string(Origin origin) {
-  switch (origin) {
-    case Origin::kDefault:
-      return "default";
-    case Origin::kModel:
-      return "model";
-    case Origin::kRequest:
-      return "request";
-    case Origin::kRow:
-      return "row";
-    case Origin::kImplied:
-      return "implied";
-  }
-  return "";
-}
+}  // namespace
 
 const std::vector<FieldInfo>& generation_fields() {
   static const std::vector<FieldInfo> fields = [] {
     std::vector<FieldInfo> out;
-    for (const OptionRow& row : option_rows()) {
-      const size_t aliases = static_cast<size_t>(
-          std::find(row.aliases.begin(), row.aliases.end(), std::string_view()) - row.aliases.begin());
-      FieldInfo info{row.name,
-                     std::span(row.aliases).first(aliases),
-                     "",
-                     "",
-                     std::string(row.fallback),
-                     std::string(row.help),
-                     row.modes};
-      with_member(row, [&](auto member) {
-        using T = decltype(value_type_of(member));
-        info.type = type_name<T>::value;
-        if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
-          info.range = field::describe(row.range, std::is_integral_v<T>);
-        }
-      });
-      out.push_back(std::move(info));
+    for (const OptionGroup& group : option_groups()) {
+      for (const OptionRow& row : group.rows) out.push_back(info_of(row, group.title));
     }
     return out;
   }();
   return fields;
-}
-
-std::string EffectiveConfig::explain() const {
-  std::string out = fmt::format("mode = {}\n", to_string(mode));
-  const json shown = values.to_json();
-  for (const OptionRow& row : option_rows()) {
-    const auto origin = origins.find(row.name);
-    if (origin == origins.end()) continue;
-    out += fmt::format("{} = {} ({})\n", row.name, shown.at(std::string(row.name)).dump(),
-                       to_string(origin->second));
-  }
-  for (const std::string& note : notes) out += note + "\n";
-  return out;
-}
-
-EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& request,
-                        const GenerationConfig* row) {
-  if (row) row->validate();
-  request.validate();
-  model.validate();
-  EffectiveConfig out;
-  if (row) fill(out.values, *row, Origin::kRow, out);
-  fill(out.values, request, Origin::kRequest, out);
-  fill(out.values, model, Origin::kModel, out);
-  fill(out.values, defaults(), Origin::kDefault, out);
-  choose_mode(out, request, row);
-  check_against_mode(out);
-  check_unsupported(out, model, request, row);
-  if (has_beams(out.mode) && *out.values.num_return_sequences > *out.values.num_beams) {
-    throw ArgumentError(fmt::format("num_return_sequences: expected at most num_beams ({}), got {}",
-                                    *out.values.num_beams, *out.values.num_return_sequences));
-  }
-  for (const std::string& key : model.unknown) {
-    out.notes.push_back(fmt::format("{} (model) is no option that is known, and is ignored", key));
-  }
-  return out;
 }
 
 }  // namespace genkit::config

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "genkit/config/generation_mode.h"
+
 namespace genkit::config {
 
 /// One entry of `sequence_bias`: added to the score of the last id after the others.
@@ -45,7 +47,7 @@ enum class EarlyStopping : uint8_t {
 
 /// Options of a generation, under transformers' names. A field left empty takes the next layer's
 /// value: a row's own, the request's, the model's generation_config.json, the library's default.
-/// Every option has a row in the field table (generation_fields.cpp), which parsing, printing,
+/// Every option has a row in the field table (genkit/config/options/), which parsing, printing,
 /// help and validation read; numbers are doubles because transformers compares in Python's.
 struct GenerationConfig {
   // Length and ends.
@@ -127,26 +129,16 @@ struct GenerationConfig {
   void set(std::string_view name, const std::string& text);
 };
 
-/// What decides the next token.
-enum class GenerationMode : uint8_t { kGreedy = 1, kSampling = 2, kBeam = 4, kBeamSampling = 8 };
-const char* to_string(GenerationMode mode);
-/// Whether tokens are drawn, so that there are warpers.
-inline bool draws(GenerationMode mode) {
-  return mode == GenerationMode::kSampling || mode == GenerationMode::kBeamSampling;
-}
-inline bool has_beams(GenerationMode mode) {
-  return mode == GenerationMode::kBeam || mode == GenerationMode::kBeamSampling;
-}
-
 /// One row of the field table, for help texts, documentation and bindings.
 struct FieldInfo {
   std::string_view name;
+  std::string_view group;  ///< title of its topic
   std::span<const std::string_view> aliases;
   std::string type;           ///< "integer", "number", "boolean", "list of integers", ...
   std::string range;          ///< "a number in (0, 1]"; empty where every value is allowed
   std::string default_value;  ///< JSON; "null" where there is none
   std::string help;
-  uint8_t modes;  ///< GenerationMode bits that it acts in
+  Modes modes;  ///< that it acts in
 };
 const std::vector<FieldInfo>& generation_fields();
 

@@ -24,13 +24,23 @@ struct OptionRow {
   std::string_view name;
   std::array<std::string_view, 3> aliases;
   AnyMember member;
-  uint8_t modes;              ///< GenerationMode bits
+  Modes modes;
   Range range;                ///< of the number, or of every number in the list
   std::string_view fallback;  ///< default, as JSON; "null": stays unset
   std::string_view neutral;   ///< the value that changes nothing, as JSON; "": there is none
   std::string_view help;
 };
-std::span<const OptionRow> option_rows();
+
+/// Calls visit(member) with the row's pointer to member of its real type.
+template <class Visit>
+decltype(auto) with_member(const OptionRow& row, Visit visit) {
+  return std::visit(visit, row.member);
+}
+template <class T>
+T value_type_of(Member<T>);
+
+/// Reads one value into the row's member, the range included: a file's message should name the path.
+void read_row(const OptionRow& row, const JsonView& view, GenerationConfig& out);
 
 /// An option of transformers that no mode here honours.
 struct UnsupportedOption {
@@ -38,6 +48,16 @@ struct UnsupportedOption {
   std::string_view neutral;  ///< JSON list of the values that ask for nothing; null is always one
   std::string_view help;
 };
+
+/// Rows of one topic: one file of genkit/config/options/.
+struct OptionGroup {
+  std::string_view title;
+  std::span<const OptionRow> rows;
+  std::span<const UnsupportedOption> unsupported;
+};
+std::span<const OptionGroup> option_groups();
+/// All groups' rows, one after the other.
+std::span<const OptionRow> option_rows();
 std::span<const UnsupportedOption> unsupported_options();
 
 /// Keys of generation_config.json that say how transformers runs or where the file came from, and

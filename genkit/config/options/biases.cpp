@@ -1,0 +1,37 @@
+#include "genkit/config/options/rows.h"
+
+namespace genkit::config::options {
+namespace {
+
+// clang-format off
+// name, aliases, member, modes, range, default, neutral value, help
+constexpr OptionRow kRows[] = {
+    {"sequence_bias", {}, &C::sequence_bias, kAll, kAny, "null", "[]",
+     "[[[ids], bias], ...]: added to the score of a sequence's last id where the others precede it."},
+    {"bad_words_ids", {}, &C::bad_words_ids, kAll, kId, "null", "[]",
+     "Sequences of ids that are never completed."},
+    {"suppress_tokens", {}, &C::suppress_tokens, kAll, kId, "null", "[]",
+     "Ids that are never chosen."},
+    {"begin_suppress_tokens", {}, &C::begin_suppress_tokens, kAll, kId, "null", "[]",
+     "Ids that are not chosen as the first new token."},
+    {"remove_invalid_values", {}, &C::remove_invalid_values, kAll, kAny, "false", "false",
+     "Replace NaN and infinite scores by finite ones."},
+    {"renormalize_logits", {}, &C::renormalize_logits, kAll, kAny, "false", "false",
+     "Log-softmax after all other processors."},
+    {"watermarking_config", {}, &C::watermarking_config, kAll, kAny, "null", "",
+     "{greenlist_ratio, bias, hashing_key, context_width}: favours ids that the one before them selects."},
+};
+
+constexpr UnsupportedOption kUnsupported[] = {
+    {"forced_decoder_ids", "[[]]", "forced tokens by position"},
+    {"force_words_ids", "[[]]", "constrained beam search"},
+    {"constraints", "[[]]", "constrained beam search"},
+    {"token_healing", "[false]", "token healing"},
+};
+// clang-format on
+
+}  // namespace
+
+OptionGroup biases() { return {"Biases and constraints", kRows, kUnsupported}; }
+
+}  // namespace genkit::config::options

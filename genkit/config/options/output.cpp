@@ -1,0 +1,27 @@
+#include "genkit/config/options/rows.h"
+
+namespace genkit::config::options {
+namespace {
+
+// clang-format off
+// name, aliases, member, modes, range, default, neutral value, help
+constexpr OptionRow kRows[] = {
+    {"top_logprobs", {"logprobs"}, &C::top_logprobs, kAll, Range{.min = 0, .max = 1000}, "null", "",
+     "Return each token's log-probability and those of the n best."},
+    {"output_scores", {}, &C::output_scores, kAll, kAny, "false", "false",
+     "Return the processed scores of each step."},
+    {"output_logits", {}, &C::output_logits, kAll, kAny, "false", "false",
+     "Return the model's logits of each step."},
+};
+
+constexpr UnsupportedOption kUnsupported[] = {
+    {"output_attentions", "[false]", "returning attention weights"},
+    {"output_hidden_states", "[false]", "returning hidden states"},
+};
+// clang-format on
+
+}  // namespace
+
+OptionGroup output() { return {"Results", kRows, kUnsupported}; }
+
+}  // namespace genkit::config::options

@@ -1,0 +1,36 @@
+#include "genkit/config/options/rows.h"
+
+namespace genkit::config::options {
+namespace {
+
+// clang-format off
+// name, aliases, member, modes, range, default, neutral value, help
+constexpr OptionRow kRows[] = {
+    {"do_sample", {}, &C::do_sample, kAll, kAny, "false", "",
+     "Draw the next token; false: take the best."},
+    {"seed", {}, &C::seed, kAll, kAny, "null", "",
+     "Key of the draws; a row's tokens depend on (seed, row, step) alone. Unset: a new one each time."},
+    {"temperature", {"temp"}, &C::temperature, kSampling, kFromZero, "1.0", "1.0",
+     "Divides the scores; 0 given without do_sample: greedy."},
+    {"top_h", {}, &C::top_h, kSampling, kUnitAboveZero, "null", "",
+     "Keep the best tokens that carry this share of the entropy of the best 100."},
+    {"top_k", {}, &C::top_k, kSampling, kCount, "50", "0",
+     "Keep the k best tokens, and those tied with the last."},
+    {"top_p", {}, &C::top_p, kSampling, kUnitAboveZero, "1.0", "1.0",
+     "Keep the fewest best tokens whose probabilities reach it."},
+    {"min_p", {}, &C::min_p, kSampling, kUnit, "null", "0.0",
+     "Drop tokens less probable than this share of the best one's probability."},
+    {"typical_p", {}, &C::typical_p, kSampling, kUnitAboveZero, "1.0", "1.0",
+     "Keep the most typical tokens (surprise nearest the entropy) up to this mass."},
+    {"epsilon_cutoff", {}, &C::epsilon_cutoff, kSampling, kUnitBelowOne, "0.0", "0.0",
+     "Drop tokens less probable than this."},
+    {"eta_cutoff", {}, &C::eta_cutoff, kSampling, kUnitBelowOne, "0.0", "0.0",
+     "Drop tokens less probable than min(eta, sqrt(eta) * exp(-entropy))."},
+};
+// clang-format on
+
+}  // namespace
+
+OptionGroup sampling() { return {"Sampling", kRows, {}}; }
+
+}  // namespace genkit::config::options

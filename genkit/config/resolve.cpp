@@ -1,0 +1,201 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "genkit/base/error.h"
+#include "genkit/base/nearest.h"
+#include "genkit/config/generation_config.h"
+#include "genkit/config/generation_fields.h"
+
+namespace genkit::config {
+namespace {
+
+using nlohmann::json;
+
+/// Takes what `from` sets and `to` does not, and notes where it came from.
+void fill(GenerationConfig& to, const GenerationConfig& from, Origin origin, EffectiveConfig& config) {
+  for (const OptionRow& row : option_rows()) {
+    with_member(row, [&](auto member) {
+      if ((to.*member) || !(from.*member)) return;
+      to.*member = from.*member;
+      config.origins.emplace(row.name, origin);
+    });
+  }
+}
+
+const GenerationConfig& defaults() {
+  static const GenerationConfig config = [] {
+    GenerationConfig out;
+    for (const OptionRow& row : option_rows()) {
+      const json value = json::parse(row.fallback);
+      if (!value.is_null()) read_row(row, JsonView(value, std::string(row.name)), out);
+    }
+    return out;
+  }();
+  return config;
+}
+
+/// True where the field is set to something that changes the result.
+bool acts(const OptionRow& row, const GenerationConfig& config) {
+  return with_member(row, [&](auto member) {
+    if (!(config.*member)) return false;
+    if (row.neutral.empty()) return true;
+    return field::write_field(*(config.*member)) != json::parse(row.neutral);
+  });
+}
+
+bool is_neutral(const UnsupportedOption& row, const json& value) {
+  const json neutral = json::parse(row.neutral);
+  return value.is_null() || std::find(neutral.begin(), neutral.end(), value) != neutral.end();
+}
+
+/// The first option that only sampling honours and that the caller has set to something.
+const OptionRow* sampling_option(const GenerationConfig& request, const GenerationConfig* row) {
+  for (const OptionRow& field : option_rows()) {
+    if (!contains(field.modes, GenerationMode::kSampling)) continue;
+    if (contains(field.modes, GenerationMode::kGreedy)) continue;
+    if (acts(field, request) || (row && acts(field, *row))) return &field;
+  }
+  return nullptr;
+}
+
+/// The mode, and do_sample and temperature where they follow from each other.
+void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const GenerationConfig* row) {
+  GenerationConfig& values = out.values;
+  const auto said = [&](std::string_view name) {
+    const Origin origin = out.origins.find(name)->second;
+    return origin == Origin::kRequest || origin == Origin::kRow;
+  };
+  const auto imply = [&](bool sample) {
+    values.do_sample = sample;
+    out.origins["do_sample"] = Origin::kImplied;
+  };
+  const bool zero = *values.temperature == 0;
+  if (!said("do_sample")) {
+    if (zero && said("temperature"))
+      imply(false);
+    else if (!*values.do_sample && sampling_option(request, row))
+      imply(true);
+  }
+  if (zero && *values.do_sample) {
+    throw ArgumentError(
+        "temperature: sampling needs a number above 0, got 0; for greedy decoding leave do_sample out");
+  }
+  if (zero) {
+    values.temperature = 1.0;
+    out.origins["temperature"] = Origin::kImplied;
+  }
+  if (*values.num_beams > 1)
+    out.mode = *values.do_sample ? GenerationMode::kBeamSampling : GenerationMode::kBeam;
+  else
+    out.mode = *values.do_sample ? GenerationMode::kSampling : GenerationMode::kGreedy;
+}
+
+/// How to get to a mode in which the option acts.
+std::string way_in(const OptionRow& row, GenerationMode mode) {
+  if (contains(row.modes, GenerationMode::kSampling) && !draws(mode)) return "set do_sample to true";
+  if (contains(row.modes, GenerationMode::kBeam) && !has_beams(mode)) return "set num_beams above 1";
+  std::string names;
+  for (Modes left = row.modes; left != 0; left &= left - 1) {
+    const auto next = static_cast<GenerationMode>(left & (~left + 1));
+    names += (names.empty() ? "" : ", ") + std::string(to_string(next));
+  }
+  return "it acts in " + names + " decoding";
+}
+
+void check_against_mode(EffectiveConfig& out) {
+  for (const OptionRow& row : option_rows()) {
+    if (contains(row.modes, out.mode) || !acts(row, out.values)) continue;
+    const Origin origin = out.origins.find(row.name)->second;
+    const std::string value =
+        with_member(row, [&](auto member) { return field::write_field(*(out.values.*member)).dump(); });
+    if (origin == Origin::kRequest || origin == Origin::kRow) {
+      throw ArgumentError(fmt::format("{}: {} has no effect in {} decoding; {}", row.name, value,
+                                      to_string(out.mode), way_in(row, out.mode)));
+    }
+    if (origin == Origin::kModel) {
+      out.notes.push_back(
+          fmt::format("{} = {} (model) does not apply to {} decoding", row.name, value, to_string(out.mode)));
+    }
+    with_member(row, [&](auto member) { (out.values.*member).reset(); });
+    out.origins.erase(out.origins.find(row.name));
+  }
+}
+
+void check_unsupported(const EffectiveConfig& out, const GenerationConfig& model,
+                       const GenerationConfig& request, const GenerationConfig* row) {
+  std::map<std::string, std::pair<json, Origin>> merged;
+  if (row) {
+    for (const auto& [name, value] : row->unsupported) merged.emplace(name, std::pair(value, Origin::kRow));
+  }
+  for (const auto& [name, value] : request.unsupported)
+    merged.emplace(name, std::pair(value, Origin::kRequest));
+  for (const auto& [name, value] : model.unsupported) merged.emplace(name, std::pair(value, Origin::kModel));
+  for (const auto& [name, entry] : merged) {
+    const UnsupportedOption* known = find_unsupported(name);
+    if (is_neutral(*known, entry.first)) continue;
+    const std::string what = fmt::format("{}: {} asks for {}, which {} decoding does not do", name,
+                                         printable(entry.first.dump()), known->help, to_string(out.mode));
+    if (entry.second != Origin::kModel) throw ArgumentError(what);
+    const json neutral = json::parse(known->neutral);
+    throw ArgumentError(
+        fmt::format("{}; the model's generation_config.json says so, set it to {} to run without", what,
+                    neutral.empty() ? "null" : neutral[0].dump()));
+  }
+}
+
+}  // namespace
+
+const char* to_string(Origin origin) {
+  switch (origin) {
+    case Origin::kDefault:
+      return "default";
+    case Origin::kModel:
+      return "model";
+    case Origin::kRequest:
+      return "request";
+    case Origin::kRow:
+      return "row";
+    case Origin::kImplied:
+      return "implied";
+  }
+  return "";
+}
+
+std::string EffectiveConfig::explain() const {
+  std::string out = fmt::format("mode = {}\n", to_string(mode));
+  const json shown = values.to_json();
+  for (const OptionRow& row : option_rows()) {
+    const auto origin = origins.find(row.name);
+    if (origin == origins.end()) continue;
+    out += fmt::format("{} = {} ({})\n", row.name, shown.at(std::string(row.name)).dump(),
+                       to_string(origin->second));
+  }
+  for (const std::string& note : notes) out += note + "\n";
+  return out;
+}
+
+EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& request,
+                        const GenerationConfig* row) {
+  if (row) row->validate();
+  request.validate();
+  model.validate();
+  EffectiveConfig out;
+  if (row) fill(out.values, *row, Origin::kRow, out);
+  fill(out.values, request, Origin::kRequest, out);
+  fill(out.values, model, Origin::kModel, out);
+  fill(out.values, defaults(), Origin::kDefault, out);
+  choose_mode(out, request, row);
+  check_against_mode(out);
+  check_unsupported(out, model, request, row);
+  if (has_beams(out.mode) && *out.values.num_return_sequences > *out.values.num_beams) {
+    throw ArgumentError(fmt::format("num_return_sequences: expected at most num_beams ({}), got {}",
+                                    *out.values.num_beams, *out.values.num_return_sequences));
+  }
+  for (const std::string& key : model.unknown) {
+    out.notes.push_back(fmt::format("{} (model) is no option that is known, and is ignored", key));
+  }
+  return out;
+}
+
+}  // namespace genkit::config
