@@ -7,13 +7,13 @@
 #include "cli/output.h"
 #include "cli/parse_values.h"
 #include "genkit/base/error.h"
-#include "genkit/eval/hidden_capture.h"
 #include "genkit/io/safetensors.h"
+#include "genkit/models/hidden_capture.h"
 
 namespace genkit::cli {
 
 namespace mx = mlx::core;
-using eval::HiddenCapture;
+using models::HiddenCapture;
 
 namespace {
 

@@ -8,7 +8,7 @@
 
 #include "genkit/eval/golden_compare.h"
 #include "genkit/eval/golden_set.h"
-#include "genkit/eval/hidden_capture.h"
+#include "genkit/models/hidden_capture.h"
 
 namespace genkit::eval {
 
@@ -60,7 +60,7 @@ mx::array kept_of(const mx::array& recorded, const std::vector<int32_t>& kept) {
 void check_forward(const models::Model& model, const GoldenFile& file, const JsonView& c) {
   const PackedBatch batch = pack(c);
   const int blocks = model.components().num_blocks;
-  HiddenCapture capture = HiddenCapture::everything(blocks);
+  models::HiddenCapture capture = models::HiddenCapture::everything(blocks);
   const models::ForwardOutput out = model.forward(batch.input, nullptr, {&capture});
   std::vector<mx::array> results = capture.all();
   results.push_back(out.logits.value());

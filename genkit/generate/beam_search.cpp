@@ -251,13 +251,13 @@ void BeamSearch::go_on(cache::KvCache& cache, const std::vector<Candidate>& chos
   beams_ = std::move(next);
 }
 
-void BeamSearch::advance(cache::KvCache& cache, std::span<const std::span<const float>> logits,
+void BeamSearch::advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                          std::vector<StreamEvent>& events) {
   logits_.clear();
   unconditional_logits_.clear();
-  for (size_t feed = 0; feed < logits.size();) {
-    logits_.push_back(logits[feed++]);
-    if (beams_.front().unconditional) unconditional_logits_.push_back(logits[feed++]);
+  for (size_t feed = 0; feed < outputs.size();) {
+    logits_.push_back(outputs[feed++].last_logits());
+    if (beams_.front().unconditional) unconditional_logits_.push_back(outputs[feed++].last_logits());
   }
   score();
   std::vector<Candidate> running = sort_out(choose());

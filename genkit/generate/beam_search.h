@@ -26,7 +26,7 @@ class BeamSearch : public Strategy {
   explicit BeamSearch(RowSetup setup);
 
   std::vector<Feed> plan(cache::KvCache& cache) override;
-  void advance(cache::KvCache& cache, std::span<const std::span<const float>> logits,
+  void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                std::vector<StreamEvent>& events) override;
   bool finished() const override { return done_; }
   bool done() const override { return done_; }

@@ -11,7 +11,8 @@ Feed CacheRow::feed(cache::KvCache& cache) {
   if (slot_ < 0) slot_ = cache.add_row();
   return {.slot = slot_,
           .tokens = {tokens_.begin() + cache.length(slot_), tokens_.end()},
-          .rope_length = rope_length_};
+          .rope_length = rope_length_,
+          .prompt_length = prompt_length_};
 }
 
 void CacheRow::release(cache::KvCache& cache) {

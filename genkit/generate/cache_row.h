@@ -16,7 +16,8 @@ class CacheRow {
   /// @param use_cache false: every feed is the whole row.
   CacheRow(std::vector<int32_t> tokens, std::optional<int> border, bool use_cache)
       : tokens_(std::move(tokens)),
-        rope_length_(static_cast<int>(tokens_.size())),
+        prompt_length_(static_cast<int>(tokens_.size())),
+        rope_length_(prompt_length_),
         border_(border),
         use_cache_(use_cache) {}
 
@@ -29,6 +30,7 @@ class CacheRow {
 
  private:
   std::vector<int32_t> tokens_;
+  int prompt_length_;
   int rope_length_;
   std::optional<int> border_;
   bool use_cache_;

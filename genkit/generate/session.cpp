@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 
 #include "genkit/base/error.h"
 #include "genkit/generate/beam_search.h"
 #include "genkit/generate/single_row.h"
+#include "genkit/models/hidden_capture.h"
 
 namespace genkit::generate {
 
@@ -19,8 +21,9 @@ namespace mx = mlx::core;
 struct GenerationSession::Row {
   std::unique_ptr<Strategy> strategy;
   std::vector<Feed> feeds;
-  std::vector<size_t> fed;                 ///< tokens of each feed that have been run
-  std::vector<std::vector<float>> logits;  ///< of each feed's last token; the memory is kept
+  std::vector<size_t> fed;          ///< tokens of each feed that have been run
+  std::vector<FeedOutput> outputs;  ///< one a feed; the memory is kept
+  size_t number = 0;
   bool prompt_done = false;
   bool released = false;
 };
@@ -29,8 +32,7 @@ struct GenerationSession::Row {
 struct GenerationSession::Piece {
   Row* row;
   size_t feed;
-  size_t count;
-  bool completes;
+  size_t begin, count;
 };
 
 namespace {
@@ -38,6 +40,13 @@ namespace {
 uint64_t random_seed() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
+}
+
+/// Of how many of the last tokens of a piece [begin, begin + count) logits are wanted.
+int logits_in(const Feed& feed, size_t begin, size_t count) {
+  if (feed.logits == Feed::kAllTokens) return static_cast<int>(count);
+  const int after = static_cast<int>(feed.tokens.size() - begin - count);
+  return std::clamp(feed.logits - after, 0, static_cast<int>(count));
 }
 
 }  // namespace
@@ -79,6 +88,7 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
     row->strategy = std::make_unique<BeamSearch>(std::move(setup));
   else
     row->strategy = std::make_unique<SingleRow>(std::move(setup));
+  row->number = number;
   rows_.emplace(next_number_++, std::move(row));
   prompt_tokens_ += tokens;
   return number;
@@ -91,7 +101,8 @@ std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
     if (row->feeds.empty()) {
       row->feeds = row->strategy->plan(cache_);
       row->fed.assign(row->feeds.size(), 0);
-      row->logits.resize(row->feeds.size());
+      row->outputs.resize(row->feeds.size());
+      for (size_t i = 0; i < row->feeds.size(); ++i) row->outputs[i].begin(row->feeds[i].captures.size());
     }
     prefilling |= !row->prompt_done;
   }
@@ -106,7 +117,7 @@ std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
       const size_t count = left == 1 && row->prompt_done ? 1 : std::min(left, room);
       if (count == 0) continue;
       room -= std::min(room, count);
-      pieces.push_back({row.get(), i, count, count == left});
+      pieces.push_back({row.get(), i, row->fed[i], count});
     }
   }
   return pieces;
@@ -114,31 +125,54 @@ std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
 
 void GenerationSession::run(const std::vector<Piece>& pieces) {
   models::ForwardInput input;
+  input.logits = models::LogitsFor::kPerRow;
   std::vector<int32_t> tokens;
-  bool any_completes = false;
+  std::set<models::HiddenCapture::Place> places;
   for (const Piece& piece : pieces) {
     const Feed& feed = piece.row->feeds[piece.feed];
-    const auto first = feed.tokens.begin() + static_cast<std::ptrdiff_t>(piece.row->fed[piece.feed]);
+    const auto first = feed.tokens.begin() + static_cast<std::ptrdiff_t>(piece.begin);
     tokens.insert(tokens.end(), first, first + static_cast<std::ptrdiff_t>(piece.count));
     input.rows.push_back({.length = static_cast<int>(piece.count),
                           .slot = feed.slot,
                           .position = cache_.length(feed.slot),
-                          .rope_length = feed.rope_length});
-    any_completes |= piece.completes;
+                          .rope_length = feed.rope_length,
+                          .logits = logits_in(feed, piece.begin, piece.count),
+                          .row = static_cast<int64_t>(piece.row->number),
+                          .prompt_length = feed.prompt_length});
+    for (const Capture& c : feed.captures) places.insert(models::HiddenCapture::place(c.site, c.layer));
   }
   input.tokens = mx::array(tokens.data(), {static_cast<int>(tokens.size())}, mx::int32);
-  input.logits = any_completes ? models::LogitsFor::kLast : models::LogitsFor::kNone;
-  models::ForwardOutput output = model_.forward(input, &cache_, options_.hooks);
-  mx::array result = any_completes ? mx::contiguous(*output.logits) : output.hidden;
-  result.eval();
+  models::HiddenCapture capture(std::move(places));
+  std::vector<models::ForwardHook*> hooks = options_.hooks;
+  hooks.push_back(&capture);  // sees what the other hooks have made of it
+  const models::ForwardOutput output = model_.forward(input, &cache_, hooks);
+  std::vector<mx::array> wanted = capture.all();
+  wanted.push_back(output.logits ? mx::contiguous(*output.logits) : output.hidden);
+  for (mx::array& states : wanted) states = mx::contiguous(states);
+  mx::eval(wanted);
+  hand_out(pieces, input, capture, output.logits ? &wanted.back() : nullptr);
+}
+
+void GenerationSession::hand_out(const std::vector<Piece>& pieces, const models::ForwardInput& input,
+                                 const models::HiddenCapture& capture, const mx::array* logits) {
+  size_t logits_done = 0, tokens_done = 0;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
+    FeedOutput& output = piece.row->outputs[piece.feed];
+    if (const size_t count = static_cast<size_t>(input.rows[i].logits); count > 0) {
+      const size_t vocab = static_cast<size_t>(logits->shape(-1));
+      output.add_logits({logits->data<float>() + logits_done * vocab, count * vocab}, vocab);
+      logits_done += count;
+    }
+    const std::vector<Capture>& captures = piece.row->feeds[piece.feed].captures;
+    for (size_t c = 0; c < captures.size(); ++c) {
+      const mx::array& states = capture.at(captures[c].site, captures[c].layer);
+      const size_t width = static_cast<size_t>(states.shape(-1));
+      output.add_states(c, {states.data<float>() + tokens_done * width, piece.count * width});
+    }
+    tokens_done += piece.count;
     piece.row->fed[piece.feed] += piece.count;
     if (!piece.row->prompt_done) prompt_tokens_done_ += piece.count;
-    if (!piece.completes) continue;
-    const size_t vocab = static_cast<size_t>(result.shape(-1));
-    const float* values = result.data<float>() + i * vocab;
-    piece.row->logits[piece.feed].assign(values, values + vocab);
   }
 }
 
@@ -153,8 +187,7 @@ bool GenerationSession::step() {
     for (size_t i = 0; i < row->feeds.size(); ++i) complete &= row->fed[i] == row->feeds[i].tokens.size();
     if (!complete) continue;
     row->prompt_done = true;
-    const std::vector<std::span<const float>> logits(row->logits.begin(), row->logits.end());
-    row->strategy->advance(cache_, logits, events_);
+    row->strategy->advance(cache_, {row->outputs.data(), row->feeds.size()}, events_);
     row->feeds.clear();
   }
   retire();
@@ -170,7 +203,7 @@ void GenerationSession::retire() {
     row->strategy->release(cache_);
     row->released = true;
     row->feeds.clear();
-    row->logits.clear();
+    row->outputs.clear();
   }
 }
 

@@ -9,6 +9,10 @@
 #include "genkit/generate/generate.h"
 #include "genkit/generate/strategy.h"
 
+namespace genkit::models {
+class HiddenCapture;
+}
+
 namespace genkit::generate {
 
 struct SessionOptions {
@@ -63,6 +67,9 @@ class GenerationSession {
   struct Piece;
   std::vector<Piece> next_pass();
   void run(const std::vector<Piece>& pieces);
+  /// Gives each feed its part of what a pass brought. @param logits null where none is wanted.
+  void hand_out(const std::vector<Piece>& pieces, const models::ForwardInput& input,
+                const models::HiddenCapture& capture, const mlx::core::array* logits);
   void retire();
 
   const models::Model& model_;

@@ -55,14 +55,15 @@ int32_t SingleRow::named(Choose choose) const {
   }
 }
 
-int32_t SingleRow::choose(std::span<const std::span<const float>> logits) {
+int32_t SingleRow::choose(std::span<const FeedOutput> outputs) {
   const bool sampling = setup_.config.mode == GenerationMode::kSampling;
   const GenerationConfig& config = setup_.config.values;
   setup_.key.step = context_.size() - setup_.prompt.ids.size();
   const bool plain = chain_.empty() && !unconditional_ && !config.output_scores.value_or(false);
-  if (plain && !sampling) return named([&] { return logits::argmax(logits[0]); });
-  scores_.assign(logits[0].begin(), logits[0].end());
-  if (unconditional_) logits::guide(scores_, logits[1], *config.guidance_scale);
+  const std::span<const float> logits = outputs[0].last_logits();
+  if (plain && !sampling) return named([&] { return logits::argmax(logits); });
+  scores_.assign(logits.begin(), logits.end());
+  if (unconditional_) logits::guide(scores_, outputs[1].last_logits(), *config.guidance_scale);
   logits::Scores scores(scores_);
   chain_.apply({context_}, scores);
   if (config.output_scores.value_or(false) && !finished_) result_.scores.push_back(scores_);
@@ -108,9 +109,9 @@ void SingleRow::finish(FinishReason reason, StreamEvent& event) {
   }
 }
 
-void SingleRow::advance(cache::KvCache&, std::span<const std::span<const float>> logits,
+void SingleRow::advance(cache::KvCache&, std::span<const FeedOutput> outputs,
                         std::vector<StreamEvent>& events) {
-  const int32_t id = choose(logits);
+  const int32_t id = choose(outputs);
   context_.push_back(id);
   tokens_.push(id);
   if (unconditional_) unconditional_->push(id);
@@ -119,7 +120,7 @@ void SingleRow::advance(cache::KvCache&, std::span<const std::span<const float>>
     done_ = static_cast<int>(context_.size()) >= setup_.prompt.max_length;
     return;
   }
-  record(id, logits[0]);
+  record(id, outputs[0].last_logits());
   StreamEvent event{.row = setup_.row, .token = id, .text = {}, .finished = false};
   const std::optional<FinishReason> reason = stop_reason(id);
   // EOS is no part of the text, whether the tokenizer calls it special or not.

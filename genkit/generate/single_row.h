@@ -19,7 +19,7 @@ class SingleRow : public Strategy {
   explicit SingleRow(RowSetup setup);
 
   std::vector<Feed> plan(cache::KvCache& cache) override;
-  void advance(cache::KvCache& cache, std::span<const std::span<const float>> logits,
+  void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                std::vector<StreamEvent>& events) override;
   bool finished() const override { return finished_; }
   bool done() const override { return done_; }
@@ -31,7 +31,7 @@ class SingleRow : public Strategy {
   /// Runs choose(), and says in which row and step it failed.
   template <class Choose>
   int32_t named(Choose choose) const;
-  int32_t choose(std::span<const std::span<const float>> logits);
+  int32_t choose(std::span<const FeedOutput> outputs);
   void record(int32_t id, std::span<const float> logits);
   std::optional<FinishReason> stop_reason(int32_t id);
   void finish(FinishReason reason, StreamEvent& event);

@@ -7,14 +7,48 @@
 
 #include "genkit/cache/kv_cache.h"
 #include "genkit/generate/generate.h"
+#include "genkit/models/model.h"
 
 namespace genkit::generate {
 
+/// A place of the forward pass whose states a strategy wants to see.
+struct Capture {
+  models::Site site = models::Site::kFinal;
+  int layer = 0;  ///< the block, for Site::kBlock
+};
+
 /// Tokens that a strategy wants the model to run for one slot of the cache, after what it holds.
 struct Feed {
+  static constexpr int kAllTokens = -1;
+
   int slot = -1;
   std::vector<int32_t> tokens;
-  int rope_length = 0;  ///< @see models::RowSpan
+  int rope_length = 0;    ///< @see models::RowSpan
+  int prompt_length = 0;  ///< tokens of the row that are its prompt, for hooks
+  /// Of how many of the last tokens logits are wanted; kAllTokens: of every one.
+  int logits = 1;
+  /// States that are wanted of every token.
+  std::vector<Capture> captures = {};
+};
+
+/// What the model made of a feed, whatever number of passes that took.
+class FeedOutput {
+ public:
+  size_t count() const { return vocab_ ? values_.size() / vocab_ : 0; }  ///< of tokens with logits
+  /// [vocab] float32, of the i-th token of those that were asked for.
+  std::span<const float> logits(size_t i) const { return {values_.data() + i * vocab_, vocab_}; }
+  std::span<const float> last_logits() const { return logits(count() - 1); }
+  /// [tokens of the feed, hidden] float32, of the i-th capture.
+  std::span<const float> states(size_t i) const { return states_[i]; }
+
+  void begin(size_t captures);  ///< empty again; the memory is kept
+  void add_logits(std::span<const float> values, size_t vocab);
+  void add_states(size_t capture, std::span<const float> values);
+
+ private:
+  size_t vocab_ = 0;
+  std::vector<float> values_;
+  std::vector<std::vector<float>> states_;
 };
 
 /// One prompt on its way to its results: says what to run next, and turns the logits that come back
@@ -26,9 +60,9 @@ class Strategy {
   virtual ~Strategy() = default;
   /// What to run next; the prompt at first. Called only when the feeds before have been run.
   virtual std::vector<Feed> plan(cache::KvCache& cache) = 0;
-  /// @param logits of each feed's last token, [vocab] float32, in the order of plan().
+  /// @param outputs one a feed, in the order of plan().
   /// @param events what has become final, appended.
-  virtual void advance(cache::KvCache& cache, std::span<const std::span<const float>> logits,
+  virtual void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                        std::vector<StreamEvent>& events) = 0;
   /// The results are decided.
   virtual bool finished() const = 0;

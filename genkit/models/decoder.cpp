@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <mlx/ops.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -40,14 +41,35 @@ bool any_wants(const std::vector<ForwardHook*>& hooks, Site site) {
   return false;
 }
 
-/// The last token of each row.
-mx::array last_tokens(const mx::array& x, const std::vector<RowSpan>& rows) {
-  if (rows.size() == 1) return mx::slice(x, {x.shape(0) - 1, 0}, {x.shape(0), x.shape(1)});
-  std::vector<int32_t> last;
+/// Of how many of a row's last tokens logits are wanted.
+int wanted_of(const RowSpan& row, LogitsFor logits) {
+  switch (logits) {
+    case LogitsFor::kLast:
+      return 1;
+    case LogitsFor::kAll:
+      return row.length;
+    case LogitsFor::kNone:
+      return 0;
+    case LogitsFor::kPerRow:
+      return row.logits;
+  }
+  return 0;
+}
+
+/// The tokens whose logits are wanted, in order.
+mx::array wanted_tokens(const mx::array& x, const std::vector<RowSpan>& rows, LogitsFor logits) {
+  std::vector<int32_t> wanted;
   int end = 0;
-  for (const RowSpan& row : rows) last.push_back((end += row.length) - 1);
-  if (last.size() == static_cast<size_t>(x.shape(0))) return x;
-  return mx::take(x, mx::array(last.begin(), mx::Shape{static_cast<int>(last.size())}, mx::int32), 0);
+  for (const RowSpan& row : rows) {
+    end += row.length;
+    for (int i = end - wanted_of(row, logits); i < end; ++i) wanted.push_back(i);
+  }
+  const int count = static_cast<int>(wanted.size());
+  if (count == x.shape(0)) return x;
+  if (wanted.back() - wanted.front() == count - 1) {
+    return mx::slice(x, {wanted.front(), 0}, {wanted.back() + 1, x.shape(1)});
+  }
+  return mx::take(x, mx::array(wanted.begin(), mx::Shape{count}, mx::int32), 0);
 }
 
 const nn::Attention& attention_of(const nn::Block& block) {
@@ -90,6 +112,10 @@ std::vector<RowSpan> Decoder::check(const ForwardInput& input, cache::KvCache* c
   for (RowSpan& row : rows) {
     if (row.length < 1)
       throw ArgumentError(fmt::format("rows: expected a length above 0, got {}", row.length));
+    if (input.logits == LogitsFor::kPerRow && (row.logits < 0 || row.logits > row.length)) {
+      throw ArgumentError(
+          fmt::format("rows: logits of {} tokens wanted from a row of {}", row.logits, row.length));
+    }
     sum += row.length;
     if (row.slot >= 0) {
       if (!cache) throw ArgumentError(fmt::format("rows: slot {} without a cache", row.slot));
@@ -144,8 +170,8 @@ mx::array Decoder::embed(const ForwardInput& input, const mx::array& positions) 
   return x;
 }
 
-mx::array Decoder::logits(const mx::array& normed) const {
-  mx::array y = stem_.head ? (*stem_.head)(normed) : ops::linear(normed, stem_.embedding);
+mx::array Decoder::head(const mx::array& states) const {
+  mx::array y = stem_.head ? (*stem_.head)(states) : ops::linear(states, stem_.embedding);
   y = mx::astype(y, mx::float32);
   if (stem_.logits_multiplier != 1.0f) y = mx::multiply(y, mx::array(stem_.logits_multiplier));
   if (stem_.logits_softcap > 0.0f) y = ops::softcap(y, stem_.logits_softcap);
@@ -164,12 +190,14 @@ ForwardOutput Decoder::forward(const ForwardInput& input, cache::KvCache* cache,
   out.hidden = x;
   // Norm and head act on every token by itself: those that nobody asked for are left out early.
   const bool all_final = any_wants(hooks, Site::kFinal);
-  if (input.logits == LogitsFor::kLast && !all_final) x = last_tokens(x, rows);
-  if (input.logits == LogitsFor::kNone && !all_final) return out;
+  const bool any_logits = std::any_of(rows.begin(), rows.end(),
+                                      [&](const RowSpan& row) { return wanted_of(row, input.logits) > 0; });
+  if (!any_logits && !all_final) return out;
+  if (!all_final) x = wanted_tokens(x, rows, input.logits);
   x = visit(hooks, Site::kFinal, -1, stem_.final_norm(x), input);
-  if (input.logits == LogitsFor::kNone) return out;
-  if (input.logits == LogitsFor::kLast && all_final) x = last_tokens(x, rows);
-  out.logits = visit(hooks, Site::kLogits, -1, logits(x), input);
+  if (!any_logits) return out;
+  if (all_final) x = wanted_tokens(x, rows, input.logits);
+  out.logits = visit(hooks, Site::kLogits, -1, head(x), input);
   return out;
 }
 

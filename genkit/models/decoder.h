@@ -34,6 +34,7 @@ class Decoder final : public Model {
   ForwardOutput forward(const ForwardInput& input, cache::KvCache* cache,
                         const std::vector<ForwardHook*>& hooks) const override;
   Components components() const override;
+  mx::array head(const mx::array& states) const override;
   std::optional<int> cache_border() const override { return cache_border_; }
 
  private:
@@ -42,7 +43,6 @@ class Decoder final : public Model {
   nn::AttentionContext context(const ForwardInput& input, const std::vector<RowSpan>& rows,
                                cache::KvCache* cache) const;
   mx::array embed(const ForwardInput& input, const mx::array& positions) const;
-  mx::array logits(const mx::array& normed) const;
 
   Stem stem_;
   std::vector<nn::Block> blocks_;

@@ -25,16 +25,22 @@ struct RowSpan {
   /// the prompt's length) the token at p goes by max(rope_length, p + 1), so that the choice does not
   /// depend on how the tokens are cut into passes.
   int rope_length = 0;
+  /// For LogitsFor::kPerRow: of how many of the last tokens logits are wanted.
+  int logits = 1;
+  /// For hooks: which prompt of a request these tokens belong to, and how many tokens of its row are
+  /// the prompt, so that positions from there on are generated. -1: no request stands behind them.
+  int64_t row = -1;
+  int prompt_length = -1;
 };
 
-enum class LogitsFor : uint8_t { kLast, kAll, kNone };
+enum class LogitsFor : uint8_t { kLast, kAll, kNone, kPerRow };
 
 /// Tokens of several rows one after another, with no padding between them.
 struct ForwardInput {
   mx::array tokens = mx::array({0});    ///< [tokens] int32
   std::optional<mx::array> embeddings;  ///< [tokens, hidden] float32, in place of `tokens`
   std::vector<RowSpan> rows;            ///< their lengths add up to `tokens`
-  LogitsFor logits = LogitsFor::kLast;  ///< kLast: of each row's last token
+  LogitsFor logits = LogitsFor::kLast;  ///< kLast: of each row's last token; kPerRow: @see RowSpan::logits
   /// Total length (largest position + 1) by which longrope and dynamic rope choose their
   /// frequencies for all rows, as transformers does with a batch; nothing: each row's own.
   std::optional<int> rope_length;
@@ -59,7 +65,7 @@ class ForwardHook {
 };
 
 struct ForwardOutput {
-  std::optional<mx::array> logits;     ///< [rows or tokens, vocab] float32; nothing for kNone
+  std::optional<mx::array> logits;     ///< [wanted tokens, vocab] float32; nothing where none is wanted
   mx::array hidden = mx::array(0.0f);  ///< [tokens, hidden] output of the last block, before the final
                                        ///< norm: what to evaluate where there are no logits
 };
@@ -95,6 +101,9 @@ class Model {
                                 const std::vector<ForwardHook*>& hooks = {}) const = 0;
 
   virtual Components components() const = 0;
+  /// The head alone. @param states [n, hidden], after the final norm (or before it, for those who
+  /// look into the middle of a model). @return [n, vocab] float32 logits, scaled and capped.
+  virtual mx::array head(const mx::array& states) const = 0;
 
   /// What generation puts into RowSpan::rope_length for a row of `total` tokens (those fed by this
   /// pass included) that began with a prompt of `prompt_length`, cached or not.

@@ -110,8 +110,10 @@ TEST(BeamSearch, OneBeamIsGreedyDecoding) {
       input.logits = models::LogitsFor::kLast;
       mx::array logits = *model.forward(input, &cache, {}).logits;
       logits.eval();
-      const std::span<const float> row(logits.data<float>(), FakeModel::kVocab);
-      search.advance(cache, {&row, 1}, events);
+      FeedOutput output;
+      output.begin(0);
+      output.add_logits({logits.data<float>(), FakeModel::kVocab}, FakeModel::kVocab);
+      search.advance(cache, {&output, 1}, events);
     }
     search.release(cache);
     EXPECT_EQ(search.take().ids, run(model, {prompt}, config).rows[0].ids);

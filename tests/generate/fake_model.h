@@ -26,6 +26,7 @@ class FakeModel : public models::Model {
     return {{.kv_heads = 1, .head_dim = 1, .value_dim = 1}};
   }
   models::Components components() const override { return {}; }
+  mx::array head(const mx::array& states) const override { return states; }
   std::optional<int> cache_border() const override { return border; }
 
   models::ForwardOutput forward(const models::ForwardInput& input, cache::KvCache* cache,
@@ -45,17 +46,18 @@ class FakeModel : public models::Model {
       for (int p = 0; p < store.length(); ++p) {
         const auto* keys = static_cast<const float*>(store.page_at(p).keys());
         hash = mix(hash, static_cast<uint64_t>(keys[p % ops::KvPage::kPageTokens]));
-      }
-      for (int id = 0; id < kVocab; ++id) {
-        logits.push_back(static_cast<float>(mix(hash, 1000 + id) >> 40) / 0x1.0p24f * 8);
+        if (p < store.length() - wanted(input, row)) continue;
+        for (int id = 0; id < kVocab; ++id) {
+          logits.push_back(static_cast<float>(mix(hash, 1000 + id) >> 40) / 0x1.0p24f * 8);
+        }
       }
     }
     EXPECT_EQ(static_cast<size_t>(done), tokens.size());
     pass_sizes.push_back(done);
     models::ForwardOutput out;
     out.hidden = mx::zeros({done, 1});
-    if (input.logits != models::LogitsFor::kNone) {
-      out.logits = mx::array(logits.data(), {static_cast<int>(input.rows.size()), kVocab}, mx::float32);
+    if (!logits.empty()) {
+      out.logits = mx::array(logits.data(), {static_cast<int>(logits.size()) / kVocab, kVocab}, mx::float32);
     }
     return out;
   }
@@ -69,6 +71,19 @@ class FakeModel : public models::Model {
     config.vocab_size = kVocab;
     config.max_position_embeddings = max_positions;
     return config;
+  }
+  static int wanted(const models::ForwardInput& input, const models::RowSpan& row) {
+    switch (input.logits) {
+      case models::LogitsFor::kNone:
+        return 0;
+      case models::LogitsFor::kLast:
+        return 1;
+      case models::LogitsFor::kAll:
+        return row.length;
+      case models::LogitsFor::kPerRow:
+        return row.logits;
+    }
+    return 0;
   }
   static uint64_t mix(uint64_t hash, uint64_t value) {
     hash = (hash ^ value) * 0x9E3779B97F4A7C15u;
