@@ -12,7 +12,8 @@ Feed CacheRow::feed(cache::KvCache& cache) {
   return {.slot = slot_,
           .tokens = {tokens_.begin() + cache.length(slot_), tokens_.end()},
           .rope_length = rope_length_,
-          .prompt_length = prompt_length_};
+          .prompt_length = prompt_length_,
+          .row_tokens = tokens_};
 }
 
 void CacheRow::release(cache::KvCache& cache) {

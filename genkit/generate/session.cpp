@@ -132,13 +132,16 @@ void GenerationSession::run(const std::vector<Piece>& pieces) {
     const Feed& feed = piece.row->feeds[piece.feed];
     const auto first = feed.tokens.begin() + static_cast<std::ptrdiff_t>(piece.begin);
     tokens.insert(tokens.end(), first, first + static_cast<std::ptrdiff_t>(piece.count));
-    input.rows.push_back({.length = static_cast<int>(piece.count),
-                          .slot = feed.slot,
-                          .position = cache_.length(feed.slot),
-                          .rope_length = feed.rope_length,
-                          .logits = logits_in(feed, piece.begin, piece.count),
-                          .row = static_cast<int64_t>(piece.row->number),
-                          .prompt_length = feed.prompt_length});
+    const size_t left = feed.tokens.size() - piece.begin - piece.count;
+    input.rows.push_back(
+        {.length = static_cast<int>(piece.count),
+         .slot = feed.slot,
+         .position = cache_.length(feed.slot),
+         .rope_length = feed.rope_length,
+         .logits = logits_in(feed, piece.begin, piece.count),
+         .row = static_cast<int64_t>(piece.row->number),
+         .prompt_length = feed.prompt_length,
+         .tokens = feed.row_tokens.first(feed.row_tokens.empty() ? 0 : feed.row_tokens.size() - left)});
     for (const Capture& c : feed.captures) places.insert(models::HiddenCapture::place(c.site, c.layer));
   }
   input.tokens = mx::array(tokens.data(), {static_cast<int>(tokens.size())}, mx::int32);

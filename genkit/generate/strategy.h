@@ -25,6 +25,9 @@ struct Feed {
   std::vector<int32_t> tokens;
   int rope_length = 0;    ///< @see models::RowSpan
   int prompt_length = 0;  ///< tokens of the row that are its prompt, for hooks
+  /// The row's tokens from position 0 to the last of `tokens`, for hooks that go by tokens; kept by
+  /// the strategy until advance(). Empty: such hooks are refused.
+  std::span<const int32_t> row_tokens = {};
   /// Of how many of the last tokens logits are wanted; kAllTokens: of every one.
   int logits = 1;
   /// States that are wanted of every token.

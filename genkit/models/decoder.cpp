@@ -162,9 +162,11 @@ nn::AttentionContext Decoder::context(const ForwardInput& input, const std::vect
   return context;
 }
 
-mx::array Decoder::embed(const ForwardInput& input, const mx::array& positions) const {
+mx::array Decoder::embed(const ForwardInput& input, const mx::array& positions,
+                         const std::vector<ForwardHook*>& hooks) const {
   mx::array x = input.embeddings ? mx::astype(*input.embeddings, mx::float32)
                                  : ops::embedding(mx::astype(input.tokens, mx::int32), stem_.embedding);
+  x = visit(hooks, Site::kTokenEmbedding, -1, std::move(x), input);
   if (stem_.embedding_multiplier != 1.0f) x = mx::multiply(x, mx::array(stem_.embedding_multiplier));
   if (stem_.positions) x = mx::add(x, ops::embedding(positions, *stem_.positions));
   return x;
@@ -178,11 +180,14 @@ mx::array Decoder::head(const mx::array& states) const {
   return y;
 }
 
-ForwardOutput Decoder::forward(const ForwardInput& input, cache::KvCache* cache,
+ForwardOutput Decoder::forward(const ForwardInput& given, cache::KvCache* cache,
                                const std::vector<ForwardHook*>& hooks) const {
-  const std::vector<RowSpan> rows = check(input, cache);
+  for (ForwardHook* hook : hooks) hook->prepare(*this);
+  ForwardInput input = given;
+  input.rows = check(given, cache);
+  const std::vector<RowSpan>& rows = input.rows;
   const nn::AttentionContext context = this->context(input, rows, cache);
-  mx::array x = visit(hooks, Site::kEmbedding, -1, embed(input, context.positions.ids), input);
+  mx::array x = visit(hooks, Site::kEmbedding, -1, embed(input, context.positions.ids, hooks), input);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     x = visit(hooks, Site::kBlock, static_cast<int>(layer), nn::run(blocks_[layer], x, context), input);
   }

@@ -42,7 +42,8 @@ class Decoder final : public Model {
   std::vector<RowSpan> check(const ForwardInput& input, cache::KvCache* cache) const;
   nn::AttentionContext context(const ForwardInput& input, const std::vector<RowSpan>& rows,
                                cache::KvCache* cache) const;
-  mx::array embed(const ForwardInput& input, const mx::array& positions) const;
+  mx::array embed(const ForwardInput& input, const mx::array& positions,
+                  const std::vector<ForwardHook*>& hooks) const;
 
   Stem stem_;
   std::vector<nn::Block> blocks_;

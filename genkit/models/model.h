@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -31,6 +32,9 @@ struct RowSpan {
   /// the prompt, so that positions from there on are generated. -1: no request stands behind them.
   int64_t row = -1;
   int prompt_length = -1;
+  /// For hooks that go by tokens: the row's, from position 0 to the end of this span. Empty where the
+  /// caller does not keep them.
+  std::span<const int32_t> tokens = {};
 };
 
 enum class LogitsFor : uint8_t { kLast, kAll, kNone, kPerRow };
@@ -48,19 +52,29 @@ struct ForwardInput {
 
 /// Where a hook may look at or change the stream of a forward pass.
 enum class Site : uint8_t {
-  kEmbedding,  ///< input of the first block, after scaling and learned positions
-  kBlock,      ///< output of decoder block `layer`, after its residual additions
-  kFinal,      ///< after the final norm, before the head
-  kLogits,     ///< fp32 logits of the tokens that asked for them
+  kTokenEmbedding,  ///< what the embedding table gives, before scaling and learned positions
+  kEmbedding,       ///< input of the first block, after scaling and learned positions
+  kBlock,           ///< output of decoder block `layer`, after its residual additions
+  kFinal,           ///< after the final norm, before the head
+  kLogits,          ///< fp32 logits of the tokens that asked for them
 };
+
+class Model;
 
 /// Sees the named places of a forward pass in order; may return another array of the same shape.
 class ForwardHook {
  public:
   virtual ~ForwardHook() = default;
+  /// Called at the start of every forward pass: the place to hold what the hook has against the model.
+  /// Must be cheap when nothing has changed. @throws ArgumentError for what does not fit the model.
+  virtual void prepare(const Model& /*model*/) {}
+  /// Placeholder tokens that generation feeds in front of a row's prompt, for the hook to fill at
+  /// kTokenEmbedding. No processor, limit or result counts them. @param row @see RowSpan::row.
+  virtual int prefix_tokens(int64_t /*row*/) const { return 0; }
   /// Asked before anything is built, so that unused places cost nothing.
   /// @param layer the block for kBlock, -1 at the other places.
   virtual bool wants(Site site, int layer) const = 0;
+  /// @param input with the rows' positions resolved: those of the cache where they have a slot.
   virtual mx::array apply(Site site, int layer, const mx::array& x, const ForwardInput& input) = 0;
 };
 
@@ -101,6 +115,8 @@ class Model {
                                 const std::vector<ForwardHook*>& hooks = {}) const = 0;
 
   virtual Components components() const = 0;
+  /// Whether forward() shows hooks that place. Every family of this library has all of them.
+  virtual bool has_site(Site /*site*/) const { return true; }
   /// The head alone. @param states [n, hidden], after the final norm (or before it, for those who
   /// look into the middle of a model). @return [n, vocab] float32 logits, scaled and capped.
   virtual mx::array head(const mx::array& states) const = 0;
