@@ -23,7 +23,10 @@ size_t type_bytes(CacheType type) { return type == CacheType::kF32 ? 4 : 2; }
 struct Block {
   const AttentionRows* row;
   int kv_head, first, count;
-  int segment_begin, segment_end;
+  int window;         // 0: all
+  int first_segment;  // of the cache
+  int segments;       // how many, those of the sinks included
+  int sink_segments;  // the first so many of them are of the bounded row's first positions
 };
 
 class Attention {
@@ -36,16 +39,19 @@ class Attention {
     const int64_t fair = (query_rows + num_threads() - 1) / num_threads();
     const int step = static_cast<int>(std::clamp<int64_t>(fair, 1, kMaxRows));
     for (const auto& row : rows) {
+      // Queries that the bound reaches are in blocks of their own: it decides what a block reads.
+      const int bound = row.bound.max_size;
+      const int free = bound > 0 ? std::clamp(bound - row.position, 0, row.length) : row.length;
       for (int h = 0; h < shape.kv_heads; ++h) {
-        for (int i = 0; i < row.length * group_; i += step)
-          add_block(row, h, i, std::min(step, row.length * group_ - i));
+        add_blocks(row, h, 0, free * group_, step);
+        add_blocks(row, h, free * group_, row.length * group_, step);
       }
     }
   }
 
   void run() {
     int64_t segments = 0;
-    for (const Block& b : blocks_) segments += b.segment_end - b.segment_begin;
+    for (const Block& b : blocks_) segments += b.segments;
     const bool split = segments > static_cast<int64_t>(blocks_.size()) &&
                        static_cast<int64_t>(blocks_.size()) < 4 * int64_t{num_threads()};
     if (split) return run_split(segments);
@@ -55,12 +61,22 @@ class Attention {
   }
 
  private:
+  void add_blocks(const AttentionRows& row, int kv_head, int begin, int end, int step) {
+    for (int i = begin; i < end; i += step) add_block(row, kv_head, i, std::min(step, end - i));
+  }
+
   void add_block(const AttentionRows& row, int kv_head, int first, int count) {
     const int first_position = row.position + first / group_;
     const int last_position = row.position + (first + count - 1) / group_;
-    const int oldest = shape_.window > 0 ? std::max(0, first_position - shape_.window + 1) : 0;
+    const bool bounded = row.bound.max_size > 0 && first_position >= row.bound.max_size;
+    const int window = bounded          ? row.bound.max_size - row.bound.sinks
+                       : row.window > 0 ? row.window
+                                        : shape_.window;
+    const int oldest = window > 0 ? std::max(0, first_position - window + 1) : 0;
     constexpr int kSegment = kSegmentPages * kPageSlots;
-    blocks_.push_back({&row, kv_head, first, count, oldest / kSegment, last_position / kSegment + 1});
+    const int sinks = bounded ? (row.bound.sinks + kSegment - 1) / kSegment : 0;
+    const int segments = last_position / kSegment + 1 - oldest / kSegment + sinks;
+    blocks_.push_back({&row, kv_head, first, count, window, oldest / kSegment, segments, sinks});
   }
 
   // Floats of a block's state: maxima, sums, acc.
@@ -76,27 +92,36 @@ class Attention {
     return task;
   }
 
-  void run_segment(const Block& b, int segment, const float* q, float* state) const {
+  // The k-th segment of a block.
+  void run_segment(const Block& b, int k, const float* q, float* state) const {
     AttendTask task = state_at(b, state);
     task.q = q;
     task.head_dim = shape_.head_dim;
     task.type = shape_.type;
     task.scale = shape_.scale;
     task.softcap = shape_.softcap;
-    task.window = shape_.window;
-    const int held_end = b.row->first_page + static_cast<int>(b.row->keys.size());
-    task.page_begin = std::max(segment * kSegmentPages, b.row->first_page);
+    // The sinks are attended to as the last of them would: causal, and that is all of them.
+    const AttentionBound& bound = b.row->bound;
+    const bool sinks = k < b.sink_segments;
+    const int segment = sinks ? k : b.first_segment + k - b.sink_segments;
+    const int first_page = sinks ? 0 : b.row->first_page;
+    const std::vector<const void*>& held_keys = sinks ? bound.sink_keys : b.row->keys;
+    const std::vector<const void*>& held_values = sinks ? bound.sink_values : b.row->values;
+    task.window = sinks ? 0 : b.window;
+    const int held_end = first_page + static_cast<int>(held_keys.size());
+    task.page_begin = std::max(segment * kSegmentPages, first_page);
     task.page_end = std::min((segment + 1) * kSegmentPages, held_end);
     const void *keys[kSegmentPages], *values[kSegmentPages];
     const size_t key_offset = type_bytes(shape_.type) * b.kv_head * kPageSlots * shape_.head_dim;
     const size_t value_offset = type_bytes(shape_.type) * b.kv_head * kPageSlots * shape_.value_dim;
     for (int page = task.page_begin; page < task.page_end; ++page) {
-      const int i = page - b.row->first_page;
-      keys[page - task.page_begin] = static_cast<const char*>(b.row->keys[i]) + key_offset;
-      values[page - task.page_begin] = static_cast<const char*>(b.row->values[i]) + value_offset;
+      const size_t i = static_cast<size_t>(page - first_page);
+      keys[page - task.page_begin] = static_cast<const char*>(held_keys[i]) + key_offset;
+      values[page - task.page_begin] = static_cast<const char*>(held_values[i]) + value_offset;
     }
     int positions[kMaxRows];
-    for (int r = 0; r < b.count; ++r) positions[r] = b.row->position + (b.first + r) / group_;
+    for (int r = 0; r < b.count; ++r)
+      positions[r] = sinks ? bound.sinks - 1 : b.row->position + (b.first + r) / group_;
     task.keys = keys;
     task.values = values;
     task.positions = positions;
@@ -126,8 +151,8 @@ class Attention {
     float* q = static_cast<float*>(scratch(sizeof(float) * (q_size + 2 * state_size(b)), 1));
     float *state = q + q_size, *next = state + state_size(b);
     gather_queries(b, q);
-    run_segment(b, b.segment_begin, q, state);
-    for (int s = b.segment_begin + 1; s < b.segment_end; ++s) {
+    run_segment(b, 0, q, state);
+    for (int s = 1; s < b.segments; ++s) {
       run_segment(b, s, q, next);
       table_.merge(state_at(b, state), state_at(b, next));
     }
@@ -142,13 +167,13 @@ class Attention {
       float* state;
     };
     size_t total = 0;
-    for (const Block& b : blocks_) total += state_size(b) * (b.segment_end - b.segment_begin);
+    for (const Block& b : blocks_) total += state_size(b) * b.segments;
     const std::unique_ptr<float[]> states(new float[total]);
     std::vector<Item> items;
     items.reserve(segments);
     float* at = states.get();
     for (const Block& b : blocks_) {
-      for (int s = b.segment_begin; s < b.segment_end; ++s, at += state_size(b)) items.push_back({&b, s, at});
+      for (int s = 0; s < b.segments; ++s, at += state_size(b)) items.push_back({&b, s, at});
     }
     parallel_for(segments, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -162,7 +187,7 @@ class Attention {
     for (const Block& b : blocks_) {
       float* first = at;
       at += state_size(b);
-      for (int s = b.segment_begin + 1; s < b.segment_end; ++s, at += state_size(b))
+      for (int s = 1; s < b.segments; ++s, at += state_size(b))
         table_.merge(state_at(b, first), state_at(b, at));
       write(b, state_at(b, first));
     }

@@ -15,6 +15,15 @@ struct AttentionShape {
   int window = 0;     ///< 0: all
 };
 
+/// A row that keeps a bounded number of positions: its queries from `max_size` on see the first
+/// `sinks` positions and the newest max_size - sinks, their own among them; those before see all.
+struct AttentionBound {
+  int max_size = 0;  ///< 0: no bound; otherwise above `sinks`
+  int sinks = 0;
+  std::vector<const void*> sink_keys;  ///< by page, from page 0 to the one that holds sinks - 1
+  std::vector<const void*> sink_values;
+};
+
 /// A row's queries, at positions position .. position + length - 1, and its cache, which holds
 /// every position that they see.
 struct AttentionRows {
@@ -25,6 +34,8 @@ struct AttentionRows {
   int first_page = 0;               ///< the page that keys[0] is
   std::vector<const void*> keys;    ///< by page: [kv_heads, kPageSlots, head_dim]
   std::vector<const void*> values;  ///< by page: [kv_heads, kPageSlots, value_dim]
+  int window = 0;                   ///< this row's, narrower than the shape's; 0: the shape's
+  AttentionBound bound;             ///< only where there is no window
 };
 
 /// Causal attention of every row over its own cache. The bits of a query's result depend on its

@@ -30,7 +30,11 @@ kernels::AttentionRows pages_of(const KvStore& store, const AttentionRow& row, c
   kernels::AttentionRows rows;
   rows.length = row.length;
   rows.position = row.position;
-  const int oldest = p.window > 0 ? std::max(0, row.position - p.window + 1) : 0;
+  // A bounded row's store of a sliding layer may have a narrower window than the layer.
+  rows.window =
+      p.window > 0 && store.shape().window > 0 ? std::min(p.window, store.shape().window) : p.window;
+  const int oldest =
+      rows.window > 0 ? std::max(0, row.position - rows.window + 1) : store.oldest_seen(row.position);
   if (oldest < store.first())
     throw ArgumentError(
         fmt::format("attention: position {} is needed, the cache begins at {}", oldest, store.first()));
@@ -39,6 +43,14 @@ kernels::AttentionRows pages_of(const KvStore& store, const AttentionRow& row, c
     const KvPage& held = store.page_at(page * KvPage::kPageTokens);
     rows.keys.push_back(held.keys());
     rows.values.push_back(held.values());
+  }
+  if (rows.window == 0 && store.bound().max_size > 0) {
+    rows.bound.max_size = store.bound().max_size;
+    rows.bound.sinks = store.bound().sinks;
+    for (int at = 0; at < std::min(store.bound().sinks, store.length()); at += KvPage::kPageTokens) {
+      rows.bound.sink_keys.push_back(store.page_at(at).keys());
+      rows.bound.sink_values.push_back(store.page_at(at).values());
+    }
   }
   return rows;
 }

@@ -52,6 +52,27 @@ KvPage::KvPage(const KvPage& other) : KvPage(other.shape_) {
 
 KvPage::~KvPage() { ::operator delete(keys_, kAlignment); }
 
+KvStore::KvStore(const KvShape& shape, const KvBound& bound) : shape_(shape), bound_(bound) {
+  if (bound.max_size == 0) return;
+  if (shape.window > 0 || bound.sinks < 0 || bound.sinks >= bound.max_size) {
+    throw ArgumentError(fmt::format("cache: a window of {} and a bound of {} with {} sinks are not possible",
+                                    shape.window, bound.max_size, bound.sinks));
+  }
+}
+
+int KvStore::oldest_seen(int position) const {
+  if (shape_.window > 0) return std::max(0, position - shape_.window + 1);
+  if (bound_.max_size > 0 && position >= bound_.max_size) {
+    return position - (bound_.max_size - bound_.sinks) + 1;
+  }
+  return 0;
+}
+
+bool KvStore::can_truncate(int length) const {
+  // A row that is cut to nothing begins anew.
+  return length == 0 || first_ == 0 || first_ <= oldest_seen(length);
+}
+
 void KvStore::reserve(int count) {
   if (count <= 0) return;
   const int last_page = (length_ + count - 1) / KvPage::kPageTokens;
@@ -82,12 +103,15 @@ void KvStore::truncate(int length) {
     throw ArgumentError(
         fmt::format("cache: cannot be truncated to {} positions, it holds {}", length, length_));
   if (length == length_) return;
-  // The next query, at `length`, sees keys from length - window + 1 on.
-  const int needed = shape_.window > 0 ? std::max(0, length - shape_.window + 1) : 0;
-  if (first_ > needed && first_ > 0)
-    throw ArgumentError(fmt::format(
-        "cache: cannot go back to position {}: the sliding window of {} has dropped what came before {}",
-        length, shape_.window, first_));
+  if (!can_truncate(length))
+    throw ArgumentError(
+        fmt::format("cache: cannot go back to position {}: the {} of {} has dropped what came before {}",
+                    length, shape_.window > 0 ? "sliding window" : "bound",
+                    shape_.window > 0 ? shape_.window : bound_.max_size, first_));
+  if (length == 0) {
+    *this = KvStore(shape_, bound_);
+    return;
+  }
   length_ = length;
   const int pages = (length + KvPage::kPageTokens - 1) / KvPage::kPageTokens - first_page_;
   pages_.resize(std::max(0, pages));
@@ -96,16 +120,21 @@ void KvStore::truncate(int length) {
 std::shared_ptr<KvStore> KvStore::fork() const { return std::make_shared<KvStore>(*this); }
 
 void KvStore::trim(int slack) {
-  if (shape_.window <= 0) return;
-  const int keep = std::max(0, length_ - shape_.window + 1 - std::max(0, slack));
+  // What the query at length - slack needs, every later one has.
+  const int keep = oldest_seen(std::max(0, length_ - std::max(0, slack)));
   if (keep <= first_) return;
   const int drop = std::min(keep / KvPage::kPageTokens - first_page_, static_cast<int>(pages_.size()));
   if (drop <= 0) return;
+  const int sinks = (bound_.sinks + KvPage::kPageTokens - 1) / KvPage::kPageTokens;
+  for (int page = first_page_; page < std::min(first_page_ + drop, sinks); ++page)
+    sink_pages_.push_back(pages_[page - first_page_]);
   pages_.erase(pages_.begin(), pages_.begin() + drop);
   first_page_ += drop;
   first_ = first_page_ * KvPage::kPageTokens;
 }
 
-size_t KvStore::bytes() const { return pages_.size() * (key_bytes(shape_) + value_bytes(shape_)); }
+size_t KvStore::bytes() const {
+  return (pages_.size() + sink_pages_.size()) * (key_bytes(shape_) + value_bytes(shape_));
+}
 
 }  // namespace genkit::ops

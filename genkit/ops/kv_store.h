@@ -17,6 +17,16 @@ struct KvShape {
   KvType type = KvType::kF32;
 };
 
+/// How many positions a row keeps where its layers would keep all of them. A query at position
+/// p < max_size sees everything before it; one at p >= max_size sees the first `sinks` positions and
+/// the newest max_size - sinks, its own among them. Positions stay absolute: nothing is rotated anew.
+/// @source Xiao et al. 2023 (StreamingLLM); mlx-lm RotatingKVCache(max_size, keep) when it decodes.
+struct KvBound {
+  int max_size = 0;  ///< 0: no bound
+  int sinks = 0;     ///< below max_size
+  bool operator==(const KvBound&) const = default;
+};
+
 /// A fixed number of consecutive positions of one row in one layer:
 /// keys [kv_heads, kPageTokens, head_dim] then values [kv_heads, kPageTokens, value_dim].
 /// Shared by the rows that have these positions in common; written only while one row owns it.
@@ -40,34 +50,48 @@ class KvPage {
 
 /// Keys and values of one row in one layer, in pages: growing copies nothing, forking copies no
 /// more than the last page, and pages that a sliding window has left behind are dropped.
-/// Positions [first(), length()) are held. Not thread-safe: one forward pass at a time.
+/// Positions [first(), length()) are held, and the bound's sinks. Not thread-safe: one forward pass at
+/// a time.
 class KvStore {
  public:
-  explicit KvStore(const KvShape& shape) : shape_(shape) {}
+  /// @param bound of a layer without a window. @throws ArgumentError for a window and a bound
+  ///              together, and for sinks that leave no room.
+  explicit KvStore(const KvShape& shape, const KvBound& bound = {});
 
   const KvShape& shape() const { return shape_; }
+  const KvBound& bound() const { return bound_; }
   int length() const { return length_; }  ///< positions ever appended, less those truncated
-  int first() const { return first_; }    ///< the oldest position still held
+  int first() const { return first_; }    ///< where the newest positions that are held begin
+  /// The oldest position that a query at `position` sees, the sinks aside.
+  int oldest_seen(int position) const;
+  /// Whether a query at `length`, and any after it, finds what it sees when the row is cut to there.
+  bool can_truncate(int length) const;
 
   /// Makes room for `count` more positions, and owns the pages that they fall in.
   void reserve(int count);
   /// Writes keys [count, kv_heads, head_dim] and values [count, kv_heads, value_dim], fp32.
   void append(const float* keys, const float* values, int count);
-  /// Forgets positions from `length` on. @throws ArgumentError when the window has already
-  /// dropped what would be needed to go on from there.
+  /// Forgets positions from `length` on. @throws ArgumentError when the window or the bound has
+  /// already dropped what would be needed to go on from there.
   void truncate(int length);
   /// A row with the same past that goes its own way.
   std::shared_ptr<KvStore> fork() const;
   /// Drops pages no later query can see, keeping `slack` positions beyond the window for truncate().
   void trim(int slack);
 
-  /// Page that holds `position`; positions of a page start at multiples of kPageTokens.
-  const KvPage& page_at(int position) const { return *pages_[position / KvPage::kPageTokens - first_page_]; }
+  /// Page that holds `position`, one of the newest or of the sinks; positions of a page start at
+  /// multiples of kPageTokens.
+  const KvPage& page_at(int position) const {
+    const int page = position / KvPage::kPageTokens;
+    return page < first_page_ ? *sink_pages_[page] : *pages_[page - first_page_];
+  }
   size_t bytes() const;
 
  private:
   KvShape shape_;
+  KvBound bound_;
   std::vector<std::shared_ptr<KvPage>> pages_;
+  std::vector<std::shared_ptr<KvPage>> sink_pages_;  ///< from page 0, of what pages_ has dropped
   int first_page_ = 0;
   int first_ = 0;
   int length_ = 0;

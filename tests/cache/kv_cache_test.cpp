@@ -122,6 +122,72 @@ TEST(KvCache, SlackKeepsEnoughToGoBack) {
   EXPECT_EQ(key_at(cache, row, 1, 193), 193);
 }
 
+TEST(KvCache, ABoundedRowKeepsItsFirstAndNewestPositions) {
+  KvCache cache = two_layers(100);
+  const int row = cache.add_row({.max_size = 80, .sinks = 70});
+  for (int i = 0; i < 500; ++i) {
+    feed(cache, row, {static_cast<float>(i)});
+    cache.trim(row);
+  }
+  for (const int position : {0, 69, 490, 499}) EXPECT_EQ(key_at(cache, row, 0, position), position);
+  EXPECT_EQ(cache.store(row, 1)->shape().window, 80) << "a sliding layer's window is at most the bound";
+  EXPECT_EQ(cache.store(row, 1)->first() / 64, (500 - 80) / 64);
+  EXPECT_EQ(message_of([&] { cache.truncate(row, 300); }),
+            "length: cannot go back to 300: a bound of 80 positions no longer holds position 291; "
+            "set_slack() keeps more");
+  EXPECT_EQ(message_of([&] { cache.truncate(row, 60); }),
+            "length: cannot go back to 60: a bound of 80 positions no longer holds position 0; "
+            "set_slack() keeps more");
+  const int unbounded = cache.add_row();
+  EXPECT_EQ(cache.store(unbounded, 1)->shape().window, 100) << "the bound is the row's alone";
+  EXPECT_EQ(message_of([&] { cache.add_row({.max_size = 4, .sinks = 4}); }),
+            "cache: a window of 0 and a bound of 4 with 4 sinks are not possible");
+}
+
+TEST(KvCache, SlackKeepsEnoughToGoBackInABoundedRow) {
+  KvCache cache = two_layers(40);
+  cache.set_slack(100);
+  const int row = cache.add_row({.max_size = 80, .sinks = 10});
+  for (int i = 0; i < 500; ++i) {
+    feed(cache, row, {static_cast<float>(i)});
+    cache.trim(row);
+  }
+  EXPECT_TRUE(cache.can_truncate(row, 400));
+  EXPECT_FALSE(cache.can_truncate(row, 300));
+  cache.truncate(row, 400);
+  EXPECT_EQ(cache.length(row), 400);
+  EXPECT_EQ(key_at(cache, row, 0, 331), 331);
+  EXPECT_EQ(key_at(cache, row, 0, 9), 9);
+  cache.truncate(row, 0);
+  feed(cache, row, {7});
+  EXPECT_EQ(key_at(cache, row, 0, 0), 7);
+}
+
+TEST(KvCache, AKeptRowGoesOnWhateverBecameOfTheFirst) {
+  KvCache cache = two_layers(8);
+  const int row = cache.add_row();
+  feed(cache, row, {1, 2, 3});
+  const KvRow kept = cache.snapshot(row);
+  for (int i = 4; i < 300; ++i) {
+    feed(cache, row, {static_cast<float>(i)});
+    cache.trim(row);
+  }
+  cache.remove_row(row);
+  KvCache other = two_layers(8);
+  for (int twin = 0; twin < 2; ++twin) {
+    const int again = other.add_row(kept);
+    EXPECT_EQ(other.length(again), 3);
+    feed(other, again, {9.0f + static_cast<float>(twin)});
+    EXPECT_EQ(key_at(other, again, 1, 2), 3);
+    EXPECT_EQ(key_at(other, again, 0, 3), 9 + twin);
+  }
+  KvCache one_layer({ops::KvShape{1, 2, 2, 0, ops::KvType::kF32}});
+  EXPECT_EQ(message_of([&] { one_layer.add_row(kept); }),
+            "cache: a kept row of 2 layers does not fit one of 1");
+  KvCache wide({ops::KvShape{1, 2, 2, 0, ops::KvType::kF32}, ops::KvShape{1, 2, 2, 0, ops::KvType::kF32}});
+  EXPECT_EQ(message_of([&] { wide.add_row(kept); }), "cache: a kept row's layer 1 has another shape");
+}
+
 TEST(KvCache, UnknownSlotsAndLayers) {
   KvCache cache = two_layers();
   const int row = cache.add_row();
