@@ -9,7 +9,7 @@
 
 #include "genkit/base/error.h"
 #include "genkit/io/safetensors.h"
-#include "temp_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace genkit::io {
 namespace {
@@ -17,12 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 namespace mx = mlx::core;
 using nlohmann::json;
+using test::message_of;
+using test::read_all;
+using test::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
-using testing::message_of;
-using testing::read_all;
-using testing::TempFolder;
 
 const fs::path kModels = fs::path(MLXGK_TEST_DATA) / ".." / "goldens" / "models";
 

@@ -11,7 +11,7 @@
 #include "genkit/base/error.h"
 #include "genkit/io/checkpoint.h"
 #include "golden_gguf.h"
-#include "temp_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace genkit::io {
 namespace {
@@ -19,13 +19,13 @@ namespace {
 namespace fs = std::filesystem;
 namespace mx = mlx::core;
 using nlohmann::json;
+using test::message_of;
+using test::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using testing::gguf_of_golden;
 using testing::GgufBuilder;
 using ::testing::HasSubstr;
-using testing::message_of;
-using testing::TempFolder;
 
 const fs::path kModels = fs::path(MLXGK_TEST_DATA) / ".." / "goldens" / "models";
 

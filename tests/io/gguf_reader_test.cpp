@@ -8,18 +8,18 @@
 
 #include "genkit/base/error.h"
 #include "gguf_builder.h"
-#include "temp_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace genkit::io {
 namespace {
 
+using test::message_of;
+using test::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using testing::GgufBuilder;
 using ::testing::HasSubstr;
-using testing::message_of;
 using ::testing::Optional;
-using testing::TempFolder;
 
 class GgufReader : public ::testing::Test {
  protected:

@@ -7,7 +7,7 @@
 #include "genkit/base/error.h"
 #include "genkit/io/checkpoint.h"
 #include "genkit/io/safetensors.h"
-#include "temp_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace genkit::io {
 namespace {
@@ -15,9 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 namespace mx = mlx::core;
 using nlohmann::json;
+using test::message_of;
+using test::TempFolder;
 using ::testing::HasSubstr;
-using testing::message_of;
-using testing::TempFolder;
 
 const fs::path kModels = fs::path(MLXGK_TEST_DATA) / ".." / "goldens" / "models";
 const mx::Device kCpu(mx::Device::cpu);

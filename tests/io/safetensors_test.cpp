@@ -9,18 +9,18 @@
 #include <random>
 
 #include "genkit/base/error.h"
-#include "temp_folder.h"
+#include "tests/base/temp_folder.h"
 
 namespace genkit::io {
 namespace {
 
 namespace mx = mlx::core;
+using test::message_of;
+using test::read_all;
+using test::TempFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::message_of;
 using ::testing::Pair;
-using testing::read_all;
-using testing::TempFolder;
 using ::testing::UnorderedElementsAre;
 
 std::string with_header(const std::string& header, const std::string& data) {

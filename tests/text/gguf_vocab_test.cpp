@@ -10,12 +10,14 @@
 #include "genkit/base/error.h"
 #include "genkit/text/tokenizer.h"
 #include "genkit/text/utf8.h"
+#include "tests/base/temp_folder.h"
 #include "tests/io/gguf_builder.h"
 #include "tests/text/golden_file.h"
-#include "tests/text/temp_folder.h"
 
 namespace genkit::text {
 namespace {
+
+using test::TempFolder;
 
 using io::GgufType;
 using io::testing::GgufBuilder;

@@ -5,11 +5,13 @@
 
 #include "genkit/base/error.h"
 #include "genkit/text/tokenizer.h"
+#include "tests/base/temp_folder.h"
 #include "tests/text/golden_file.h"
-#include "tests/text/temp_folder.h"
 
 namespace genkit::text {
 namespace {
+
+using test::TempFolder;
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;

@@ -5,16 +5,18 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 
-namespace genkit::io::testing {
+namespace genkit::test {
 
 /// A fresh folder that is removed at the end of the test.
 class TempFolder {
  public:
   TempFolder() {
     std::string pattern = (std::filesystem::temp_directory_path() / "mlxgk_test_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    path_ = pattern;
   }
   ~TempFolder() {
     std::error_code ignored;
@@ -24,6 +26,7 @@ class TempFolder {
   TempFolder& operator=(const TempFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  /// Writes a file, making the folders it lies in. @return its path.
   std::filesystem::path write(const std::string& name, const std::string& bytes) const {
     const auto file = path_ / name;
     std::filesystem::create_directories(file.parent_path());
@@ -35,6 +38,7 @@ class TempFolder {
   std::filesystem::path path_;
 };
 
+/// A file's bytes.
 inline std::string read_all(const std::filesystem::path& path) {
   std::ostringstream out;
   out << std::ifstream(path, std::ios::binary).rdbuf();
@@ -54,4 +58,4 @@ std::string message_of(F f) {
   return "no error";
 }
 
-}  // namespace genkit::io::testing
+}  // namespace genkit::test
