@@ -1,6 +1,7 @@
 #include "genkit/config/generation_config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -61,6 +62,14 @@ struct type_name<EarlyStopping> {
   static constexpr auto value = "true, false or \"never\"";
 };
 template <>
+struct type_name<std::vector<ForcedWord>> {
+  static constexpr auto value = "list of lists of integers, or of lists of those";
+};
+template <>
+struct type_name<DolaLayers> {
+  static constexpr auto value = "\"low\", \"high\" or list of integers";
+};
+template <>
 struct type_name<Watermark> {
   static constexpr auto value = "object";
 };
@@ -88,6 +97,25 @@ GenerationConfig parse(const json& source, const std::string& name, JsonView::Bl
     }
   });
   return out;
+}
+
+void check_word(const ForcedWord& word) {
+  if (word.alternatives.empty())
+    throw ArgumentError("force_words_ids: expected at least one id in every entry");
+  for (const auto& ids : word.alternatives) {
+    if (ids.empty()) throw ArgumentError("force_words_ids: expected at least one id in every entry");
+    const std::string text = field::complaint(ids, Range{.min = 0});
+    if (!text.empty()) throw ArgumentError("force_words_ids: " + text);
+  }
+  // Whoever has the longer one has the shorter one too, and which of them is meant stays open.
+  for (const auto& a : word.alternatives) {
+    for (const auto& b : word.alternatives) {
+      if (&a == &b || a.size() > b.size() || !std::equal(a.begin(), a.end(), b.begin())) continue;
+      throw ArgumentError(
+          fmt::format("force_words_ids: of the alternatives [{}] and [{}] one begins the other",
+                      fmt::join(a, ", "), fmt::join(b, ", ")));
+    }
+  }
 }
 
 }  // namespace
@@ -139,6 +167,11 @@ void GenerationConfig::validate() const {
   }
   for (const auto& word : bad_words_ids.value_or(std::vector<std::vector<int32_t>>{})) {
     if (word.empty()) throw ArgumentError("bad_words_ids: expected at least one id in every entry");
+  }
+  for (const ForcedWord& word : force_words_ids.value_or(std::vector<ForcedWord>{})) check_word(word);
+  if (dola_layers) {
+    const std::string text = field::complaint(dola_layers->layers, Range{.min = 0});
+    if (!text.empty()) throw ArgumentError("dola_layers: " + text);
   }
   if (watermarking_config) {
     const std::string text = field::complaint(watermarking_config->greenlist_ratio,

@@ -38,6 +38,25 @@ struct Watermark {
   bool operator==(const Watermark&) const = default;
 };
 
+/// One entry of `force_words_ids`: the output holds one of the alternatives, its ids in a row.
+/// JSON: a list of ids (one phrase), or a list of such lists (any of them).
+struct ForcedWord {
+  std::vector<std::vector<int32_t>> alternatives;
+  bool operator==(const ForcedWord&) const = default;
+};
+
+/// `dola_layers`: whose early output DoLa contrasts with the last layer's.
+struct DolaLayers {
+  enum class Kind : uint8_t {
+    kLow,   ///< the lower half, every second one
+    kHigh,  ///< the upper half, every second one
+    kList,  ///< `layers`
+  };
+  Kind kind = Kind::kLow;
+  std::vector<int> layers;  ///< 0: the embedding, i: what block i is given
+  bool operator==(const DolaLayers&) const = default;
+};
+
 /// `early_stopping` of beams: when a prompt is done that has num_beams ended beams.
 enum class EarlyStopping : uint8_t {
   kFalse,  ///< when the best running beam, at its present length, is no better than the worst ended one
@@ -88,10 +107,16 @@ struct GenerationConfig {
   std::optional<std::vector<int32_t>> begin_suppress_tokens;
   std::optional<bool> renormalize_logits;
   std::optional<double> guidance_scale;
+  std::optional<double> penalty_alpha;
+  std::optional<DolaLayers> dola_layers;
+  std::optional<std::vector<ForcedWord>> force_words_ids;
+  std::optional<bool> force_words_strictly;
   std::optional<Watermark> watermarking_config;
 
   // Beams.
   std::optional<int> num_beams;
+  std::optional<int> num_beam_groups;
+  std::optional<double> diversity_penalty;
   std::optional<double> length_penalty;
   std::optional<EarlyStopping> early_stopping;
   std::optional<int> num_return_sequences;
@@ -158,8 +183,11 @@ struct EffectiveConfig {
 
 /// Merges row <- request <- model <- defaults and checks the result against the mode it selects.
 ///
-/// do_sample and num_beams decide the mode. Where the caller says nothing about it, an option of the caller
-/// that only sampling honours (temperature 0.7) selects sampling, and temperature 0 none.
+/// The mode follows from do_sample, num_beams, num_beam_groups, force_words_ids, penalty_alpha with top_k,
+/// and dola_layers, as in transformers. Where the caller says nothing about do_sample, an option of the
+/// caller that only sampling honours (temperature 0.7) selects sampling; temperature 0 selects none, and
+/// so does an option that selects a mode without draws (penalty_alpha, num_beam_groups, forced words of
+/// beams).
 /// What the caller sets and the mode cannot honour is an error. What the model's file sets and only
 /// the other mode honours does not apply and becomes a note; what no mode honours is an error that
 /// says how to run the model without it.

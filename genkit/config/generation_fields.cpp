@@ -114,6 +114,42 @@ void read_field(const JsonView& view, EarlyStopping& out) {
   }
 }
 
+void read_field(const JsonView& view, ForcedWord& out) {
+  if (!view.is_array() || view.size() == 0) view.fail_expected("a list of ids, or of lists of ids");
+  const auto ids = [](const JsonView& list) { return list.integers<int32_t>(0); };
+  if (view.at(0).is_array())
+    out.alternatives = view.array_of(ids);
+  else
+    out.alternatives = {ids(view)};
+}
+
+void read_field(const JsonView& view, DolaLayers& out) {
+  out.layers.clear();
+  if (view.is_array()) {
+    out.kind = DolaLayers::Kind::kList;
+    out.layers = view.integers<int>(0);
+    if (out.layers.empty()) view.fail("expected at least one layer");
+  } else if (view.is_string() && (view.string() == "low" || view.string() == "high")) {
+    out.kind = view.string() == "low" ? DolaLayers::Kind::kLow : DolaLayers::Kind::kHigh;
+  } else {
+    view.fail_expected("\"low\", \"high\" or a list of layers");
+  }
+}
+
+void to_json(nlohmann::json& json, const ForcedWord& value) {
+  if (value.alternatives.size() == 1)
+    json = value.alternatives.front();
+  else
+    json = value.alternatives;
+}
+
+void to_json(nlohmann::json& json, const DolaLayers& value) {
+  if (value.kind == DolaLayers::Kind::kList)
+    json = value.layers;
+  else
+    json = value.kind == DolaLayers::Kind::kLow ? "low" : "high";
+}
+
 void to_json(nlohmann::json& json, const EarlyStopping& value) {
   if (value == EarlyStopping::kNever)
     json = "never";

@@ -14,10 +14,11 @@ namespace genkit::config {
 template <class T>
 using Member = std::optional<T> GenerationConfig::*;
 
-using AnyMember = std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>,
-                               Member<std::vector<int32_t>>, Member<std::vector<std::string>>,
-                               Member<std::vector<std::vector<int32_t>>>, Member<std::vector<SequenceBias>>,
-                               Member<LengthDecay>, Member<Watermark>, Member<EarlyStopping>>;
+using AnyMember =
+    std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>, Member<std::vector<int32_t>>,
+                 Member<std::vector<std::string>>, Member<std::vector<std::vector<int32_t>>>,
+                 Member<std::vector<SequenceBias>>, Member<LengthDecay>, Member<Watermark>,
+                 Member<EarlyStopping>, Member<std::vector<ForcedWord>>, Member<DolaLayers>>;
 
 /// A row of the table.
 struct OptionRow {
@@ -75,9 +76,13 @@ void read_field(const JsonView& view, SequenceBias& out);
 void read_field(const JsonView& view, LengthDecay& out);
 void read_field(const JsonView& view, Watermark& out);
 void read_field(const JsonView& view, EarlyStopping& out);
+void read_field(const JsonView& view, ForcedWord& out);
+void read_field(const JsonView& view, DolaLayers& out);
 void to_json(nlohmann::json& json, const Watermark& value);
 void to_json(nlohmann::json& json, const SequenceBias& value);
 void to_json(nlohmann::json& json, const LengthDecay& value);
 void to_json(nlohmann::json& json, const EarlyStopping& value);
+void to_json(nlohmann::json& json, const ForcedWord& value);
+void to_json(nlohmann::json& json, const DolaLayers& value);
 
 }  // namespace genkit::config

@@ -59,20 +59,79 @@ const OptionRow* sampling_option(const GenerationConfig& request, const Generati
   return nullptr;
 }
 
+bool said_by_caller(const EffectiveConfig& config, std::string_view name) {
+  const auto found = config.origins.find(name);
+  return found != config.origins.end() &&
+         (found->second == Origin::kRequest || found->second == Origin::kRow);
+}
+
+bool forces_words(const GenerationConfig& values) {
+  return values.force_words_ids && !values.force_words_ids->empty();
+}
+
+/// The option of the caller that selects a mode in which nothing is drawn; empty where there is none.
+std::string_view undrawn_option(const EffectiveConfig& config) {
+  const GenerationConfig& values = config.values;
+  const bool beams = *values.num_beams > 1;
+  if (beams && forces_words(values) && said_by_caller(config, "force_words_ids")) return "force_words_ids";
+  if (beams && *values.num_beam_groups > 1 && said_by_caller(config, "num_beam_groups"))
+    return "num_beam_groups";
+  const bool contrasts = values.penalty_alpha.value_or(0) > 0 && said_by_caller(config, "penalty_alpha");
+  return !beams && contrasts ? "penalty_alpha" : "";
+}
+
+/// @source transformers 4.55.4 GenerationConfig.get_generation_mode; without beams force_words_ids leaves
+/// the mode as it is.
+GenerationMode mode_of(const GenerationConfig& values) {
+  const bool sample = *values.do_sample;
+  if (*values.num_beams > 1) {
+    if (forces_words(values)) return GenerationMode::kConstrainedBeam;
+    if (*values.num_beam_groups > 1) return GenerationMode::kDiverseBeam;
+    return sample ? GenerationMode::kBeamSampling : GenerationMode::kBeam;
+  }
+  if (!sample && *values.top_k > 1 && values.penalty_alpha.value_or(0) > 0)
+    return GenerationMode::kContrastive;
+  if (values.dola_layers) return sample ? GenerationMode::kDolaSampling : GenerationMode::kDola;
+  return sample ? GenerationMode::kSampling : GenerationMode::kGreedy;
+}
+
+/// What the modes ask of several options together.
+void check_mode(EffectiveConfig& out) {
+  GenerationConfig& values = out.values;
+  const auto require = [](bool holds, const std::string& what) {
+    if (!holds) throw ArgumentError(what);
+  };
+  if (out.mode == GenerationMode::kDiverseBeam) {
+    const int beams = *values.num_beams, groups = *values.num_beam_groups;
+    require(beams % groups == 0,
+            fmt::format("num_beam_groups: expected a divisor of num_beams ({}), got {}", beams, groups));
+    require(*values.diversity_penalty > 0,
+            "diversity_penalty: expected a number above 0 in diverse beam decoding, where without it all "
+            "groups are the same");
+  }
+  if (!has_beams(out.mode) && values.penalty_alpha.value_or(0) > 0 && said_by_caller(out, "penalty_alpha")) {
+    require(*values.do_sample || *values.top_k > 1,
+            fmt::format("top_k: expected at least 2 in contrastive decoding, got {}", *values.top_k));
+  }
+  const bool dola = out.mode == GenerationMode::kDola || out.mode == GenerationMode::kDolaSampling;
+  if (dola && *values.repetition_penalty < 1.2) {
+    out.notes.push_back(
+        "dola_layers: with a repetition_penalty below 1.2 the output is likely to repeat itself");
+  }
+}
+
 /// The mode, and do_sample and temperature where they follow from each other.
 void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const GenerationConfig* row) {
   GenerationConfig& values = out.values;
-  const auto said = [&](std::string_view name) {
-    const Origin origin = out.origins.find(name)->second;
-    return origin == Origin::kRequest || origin == Origin::kRow;
-  };
+  const auto said = [&](std::string_view name) { return said_by_caller(out, name); };
   const auto imply = [&](bool sample) {
     values.do_sample = sample;
     out.origins["do_sample"] = Origin::kImplied;
   };
   const bool zero = *values.temperature == 0;
+  const std::string_view undrawn = undrawn_option(out);
   if (!said("do_sample")) {
-    if (zero && said("temperature"))
+    if ((zero && said("temperature")) || !undrawn.empty())
       imply(false);
     else if (!*values.do_sample && sampling_option(request, row))
       imply(true);
@@ -85,10 +144,16 @@ void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const Ge
     values.temperature = 1.0;
     out.origins["temperature"] = Origin::kImplied;
   }
-  if (*values.num_beams > 1)
-    out.mode = *values.do_sample ? GenerationMode::kBeamSampling : GenerationMode::kBeam;
-  else
-    out.mode = *values.do_sample ? GenerationMode::kSampling : GenerationMode::kGreedy;
+  out.mode = mode_of(values);
+  if (*values.do_sample && !draws(out.mode)) {
+    if (said("do_sample")) {
+      throw ArgumentError(
+          fmt::format("do_sample: true has no effect in {} decoding, which draws nothing; leave {} out",
+                      to_string(out.mode), undrawn.empty() ? "it" : undrawn));
+    }
+    imply(false);
+  }
+  check_mode(out);
 }
 
 /// How to get to a mode in which the option acts.

@@ -3,6 +3,9 @@
 namespace genkit::config::options {
 namespace {
 
+// Beams of other kinds are constrained ones as soon as words are forced.
+constexpr Modes kForcing = (kAll & ~kBeams) | modes(GenerationMode::kConstrainedBeam);
+
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
 constexpr OptionRow kRows[] = {
@@ -14,6 +17,10 @@ constexpr OptionRow kRows[] = {
      "Ids that are never chosen."},
     {"begin_suppress_tokens", {}, &C::begin_suppress_tokens, kAll, kId, "null", "[]",
      "Ids that are not chosen as the first new token."},
+    {"force_words_ids", {}, &C::force_words_ids, kForcing, kAny, "null", "[]",
+     "Phrases, or lists of alternatives, that the output holds; without beams it begins with them."},
+    {"force_words_strictly", {}, &C::force_words_strictly, modes(GenerationMode::kConstrainedBeam), kAny, "true", "true",
+     "Return nothing without the forced words; false: as transformers, which may run out of tokens first."},
     {"remove_invalid_values", {}, &C::remove_invalid_values, kAll, kAny, "false", "false",
      "Replace NaN and infinite scores by finite ones."},
     {"renormalize_logits", {}, &C::renormalize_logits, kAll, kAny, "false", "false",
@@ -24,7 +31,6 @@ constexpr OptionRow kRows[] = {
 
 constexpr UnsupportedOption kUnsupported[] = {
     {"forced_decoder_ids", "[[]]", "forced tokens by position"},
-    {"force_words_ids", "[[]]", "constrained beam search"},
     {"constraints", "[[]]", "constrained beam search"},
     {"token_healing", "[false]", "token healing"},
 };
