@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "genkit/eval/golden_compare.h"
 #include "genkit/eval/golden_generate.h"
@@ -67,26 +68,50 @@ std::vector<const generate::GeneratedRow*> flattened(const generate::GenerationR
   return out;
 }
 
-/// Scores of whole sequences, and the beams that they came along, numbered through the batch.
-void expect_beams(const generate::GenerationResult& result, int num_beams, const JsonView& expected) {
+/// The beams that a sequence came along as the reference numbers them, through the batch; nothing where it
+/// records those of another one.
+std::optional<std::vector<int32_t>> recorded_beams(const generate::GeneratedRow& row, int prompt, int prompts,
+                                                   const generate::EffectiveConfig& config) {
+  std::vector<int32_t> out = row.beam_indices;
+  int width = config.values.num_beams.value_or(1);
+  if (config.mode == config::GenerationMode::kDiverseBeam) {
+    // 4.55 counts within a group, and looks a sequence's beams up without its group (of those that EOS
+    // ended) or without its prompt (of the others in a batch).
+    width /= config.values.num_beam_groups.value_or(1);
+    const bool first_group = out.empty() || out.front() < width;
+    if (prompts > 1 || (row.finish_reason == generate::FinishReason::kEos && !first_group)) return {};
+    for (int32_t& beam : out) beam %= width;
+  }
+  for (int32_t& beam : out) beam += prompt * width;
+  return out;
+}
+
+/// Scores of whole sequences, and the beams that they came along.
+void expect_beams(const generate::GenerationResult& result, const generate::EffectiveConfig& config,
+                  const JsonView& expected) {
   std::vector<float> scores;
-  std::vector<std::vector<int32_t>> indices;
-  size_t longest = 0;
-  for (size_t prompt = 0; prompt < result.rows.size(); ++prompt) {
+  std::vector<std::optional<std::vector<int32_t>>> beams;
+  const int prompts = static_cast<int>(result.rows.size());
+  for (int prompt = 0; prompt < prompts; ++prompt) {
     const auto add = [&](const generate::GeneratedRow& row) {
       scores.push_back(row.sequence_score.value_or(NAN));
-      std::vector<int32_t>& flat = indices.emplace_back(row.beam_indices);
-      for (int32_t& beam : flat) beam += static_cast<int32_t>(prompt) * num_beams;
-      longest = std::max(longest, flat.size());
+      beams.push_back(recorded_beams(row, prompt, prompts, config));
     };
-    add(result.rows[prompt]);
-    for (const generate::GeneratedRow& other : result.rows[prompt].others) add(other);
+    const generate::GeneratedRow& first = result.rows[static_cast<size_t>(prompt)];
+    add(first);
+    for (const generate::GeneratedRow& other : first.others) add(other);
   }
   const std::vector<float> want = floats(expected.at("sequences_scores"));
   expect_close("sequences_scores", scores, want, 1e-4 * std::max(1.0, largest_magnitude(want)));
-  if (!expected.has("beam_indices")) return;
-  for (auto& row : indices) row.resize(longest, -1);
-  expect_rows("beam_indices", indices, id_rows(expected.at("beam_indices")));
+  const auto recorded = expected.find("beam_indices");
+  if (!recorded) return;
+  const auto rows = id_rows(*recorded);
+  for (size_t row = 0; row < std::min(rows.size(), beams.size()); ++row) {
+    if (!beams[row]) continue;
+    // -1 after the end, up to the longest sequence (4.55: to its length with the prompt).
+    beams[row]->resize(std::max(beams[row]->size(), rows[row].size()), -1);
+    expect_ids(fmt::format("beam_indices[{}]", row), *beams[row], rows[row]);
+  }
 }
 
 using Steps = std::vector<std::vector<float>>;
@@ -145,6 +170,8 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
   const bool transitions = expected.has("transition_scores") || expected.has("transition_scores_normalized");
   if (expected.has("scores_tensor") || transitions) request.config.output_scores = true;
   if (expected.has("logits_tensor")) request.config.output_logits = true;
+  // The reference returns what lacks its words where it finds nothing else.
+  if (c.at("mode").string() == "constrained_beam") request.config.force_words_strictly = false;
   // Called first, so that what the library refuses is said in its own words.
   const auto effective = config::resolve(request.model_defaults, request.config);
   refuse_unhandled(
@@ -171,7 +198,7 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
     expect_steps("logits", result, &generate::GeneratedRow::logits, file.tensor(key->string()));
   }
   if (expected.has("sequences_scores")) {
-    expect_beams(result, effective.values.num_beams.value_or(1), expected);
+    expect_beams(result, effective, expected);
   }
   for (const char* field : {"transition_scores", "transition_scores_normalized"}) {
     const bool normalized = std::string_view(field).ends_with("normalized");

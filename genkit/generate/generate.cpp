@@ -99,8 +99,9 @@ namespace {
 int32_t filling(const EffectiveConfig& config) {
   const auto eos = config.values.eos_token_id.value_or(std::vector<int32_t>{});
   const int32_t pad = config.values.pad_token_id.value_or(-1);
-  // transformers takes "pad or eos": 0 counts as none.
-  if (config::has_beams(config.mode)) return eos.empty() ? -1 : pad > 0 ? pad : eos.front();
+  // transformers 5 takes "pad or eos" for beams: 0 counts as none. 4.55 did not.
+  if (config.mode == config::GenerationMode::kBeam || config.mode == config::GenerationMode::kBeamSampling)
+    return eos.empty() ? -1 : pad > 0 ? pad : eos.front();
   return pad >= 0 ? pad : eos.empty() ? -1 : eos.front();
 }
 

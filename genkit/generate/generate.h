@@ -90,6 +90,8 @@ struct GeneratedRow {
   std::optional<float> sequence_score = {};
   /// With beams: which of the prompt's beams each new token continued, from 0.
   std::vector<int32_t> beam_indices = {};
+  /// With constrained beams: whether the words of force_words_ids are all there, the prompt counted in.
+  std::optional<bool> holds_forced_words = {};
   /// The further sequences that num_return_sequences asks for, best first; fewer where processors
   /// leave no more.
   std::vector<GeneratedRow> others = {};

@@ -15,6 +15,7 @@ namespace genkit::generate {
 /// What a strategy for one prompt is made from.
 struct RowSetup {
   size_t row = 0;  ///< its number in events
+  const models::Model* model = nullptr;
   PreparedPrompt prompt;
   EffectiveConfig config;
   logits::DrawKey key;  ///< seed and row; the step is counted by the strategy

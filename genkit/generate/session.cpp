@@ -9,8 +9,7 @@
 #include <set>
 
 #include "genkit/base/error.h"
-#include "genkit/generate/beam_search.h"
-#include "genkit/generate/single_row.h"
+#include "genkit/generate/make_strategy.h"
 #include "genkit/models/hidden_capture.h"
 
 namespace genkit::generate {
@@ -70,6 +69,7 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   const size_t number = next_number_;
   RowSetup setup;
   setup.row = number;
+  setup.model = &model_;
   setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr);
   setup.prompt = prepare_prompt(prompt, setup.config, model_, fmt::format("prompt {}", number));
   setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
@@ -84,10 +84,7 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   setup.choose_continuations = options_.choose_continuations;
   const size_t tokens = setup.prompt.tokens.size();
   auto row = std::make_unique<Row>();
-  if (config::has_beams(setup.config.mode))
-    row->strategy = std::make_unique<BeamSearch>(std::move(setup));
-  else
-    row->strategy = std::make_unique<SingleRow>(std::move(setup));
+  row->strategy = make_strategy(std::move(setup));
   row->number = number;
   rows_.emplace(next_number_++, std::move(row));
   prompt_tokens_ += tokens;

@@ -33,6 +33,7 @@ Chain::Chain(const ChainInput& in) {
   const auto add = [this](ProcessorPtr processor) { processors_.push_back(std::move(processor)); };
 
   if (given(c.sequence_bias)) add(sequence_bias(*c.sequence_bias, in.vocab_size));
+  if (differs(c.diversity_penalty, 0)) add(diversity(*c.diversity_penalty));
   if (differs(c.encoder_repetition_penalty, 1)) {
     add(encoder_repetition_penalty(*c.encoder_repetition_penalty, in.prompt));
   }
@@ -48,6 +49,10 @@ Chain::Chain(const ChainInput& in) {
   if (least > 0 && !eos.empty()) add(min_length(least, eos));
   if (new_tokens > 0 && !eos.empty()) add(min_new_tokens(new_tokens, prompt_length, eos));
   if (in.prefix_allowed) add(prefix_constraint(in.prefix_allowed, in.row));
+  // With beams the search itself sees to the words.
+  if (given(c.force_words_ids) && !config::has_beams(in.mode)) {
+    add(forced_words(*c.force_words_ids, eos, prompt_length, in.max_length, in.vocab_size));
+  }
   if (c.forced_bos_token_id) add(forced_bos(*c.forced_bos_token_id, in.vocab_size));
   if (given(c.forced_eos_token_id)) add(forced_eos(*c.forced_eos_token_id, in.max_length, in.vocab_size));
   if (c.remove_invalid_values.value_or(false)) add(remove_invalid_values());

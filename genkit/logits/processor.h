@@ -59,6 +59,9 @@ ProcessorPtr repetition_penalty(double penalty, int ignored);
 /// The reverse for ids of the prompt. @source EncoderRepetitionPenaltyLogitsProcessor
 ProcessorPtr encoder_repetition_penalty(double penalty, std::span<const int32_t> prompt);
 ProcessorPtr no_repeat_ngram(int size);
+/// Takes `penalty` from an id for each time that it is in Context::others.
+/// @source Vijayakumar et al. 2016, equation 2; transformers 4.55.4 HammingDiversityLogitsProcessor
+ProcessorPtr diversity(double penalty);
 ProcessorPtr encoder_no_repeat_ngram(int size, std::span<const int32_t> prompt);
 
 // lengths.cpp
@@ -74,6 +77,12 @@ ProcessorPtr exponential_decay(const config::LengthDecay& decay, int prompt_leng
 /// of the prompt, they come back with score 0. Throws ArgumentError when it names none, or one outside the
 /// vocabulary.
 ProcessorPtr prefix_constraint(PrefixAllowed allowed, size_t row);
+
+// forced_words.cpp
+/// Words that the new tokens begin with, one after the other, which one first is left to the scores: until
+/// all are there nothing else may come. Throws ArgumentError as check_words and check_room do.
+ProcessorPtr forced_words(const std::vector<config::ForcedWord>& words, const std::vector<int32_t>& eos,
+                          int prompt_length, int max_length, int vocab);
 
 // watermark.cpp
 /// Adds a bias to a share of the vocabulary that the newest id selects by the permutation that

@@ -87,6 +87,23 @@ class EncoderNoRepeatNgram : public Processor {
   std::map<std::vector<int32_t>, std::vector<int32_t>> followers_;
 };
 
+class Diversity : public Processor {
+ public:
+  explicit Diversity(double penalty) : penalty_(penalty) {}
+  std::string_view name() const override { return "HammingDiversityLogitsProcessor"; }
+  void apply(const Context& context, Scores& scores) const override {
+    std::map<int32_t, int> counts;
+    for (const int32_t id : context.others) ++counts[id];
+    for (const auto& [id, count] : counts) {
+      if (id < 0 || id >= scores.vocab_size()) continue;  // the padding of a group that has ended
+      scores.values()[static_cast<size_t>(id)] -= static_cast<float>(penalty_ * count);
+    }
+  }
+
+ private:
+  double penalty_;
+};
+
 }  // namespace
 
 ProcessorPtr repetition_penalty(double penalty, int ignored) {
@@ -96,6 +113,8 @@ ProcessorPtr repetition_penalty(double penalty, int ignored) {
 ProcessorPtr encoder_repetition_penalty(double penalty, std::span<const int32_t> prompt) {
   return std::make_unique<EncoderRepetitionPenalty>(penalty, prompt);
 }
+
+ProcessorPtr diversity(double penalty) { return std::make_unique<Diversity>(penalty); }
 
 ProcessorPtr no_repeat_ngram(int size) { return std::make_unique<NoRepeatNgram>(size); }
 

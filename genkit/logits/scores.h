@@ -13,6 +13,8 @@ constexpr float kRemoved = -std::numeric_limits<float>::infinity();
 /// What a row has so far, as its processors see it.
 struct Context {
   std::span<const int32_t> ids;  ///< the prompt with its padding, then the new tokens
+  /// With groups of beams: what those of the earlier groups chose in this step.
+  std::span<const int32_t> others = {};
 };
 
 /// One row's scores on their way through the chain. A vocabulary has 262,144 entries, and after

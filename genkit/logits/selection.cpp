@@ -76,6 +76,27 @@ std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, in
   return best;
 }
 
+std::vector<std::pair<int32_t, float>> largest_mapped(std::span<const float> values, int n,
+                                                      const std::function<float(float)>& map) {
+  // Rounding may map different values to one. A few more than are wanted show whether the last one has
+  // such a tie among those that were not looked at.
+  constexpr int64_t kSpare = 8;
+  const auto size = static_cast<int64_t>(values.size());
+  const int64_t looked_at = std::min<int64_t>(size, n + kSpare);
+  const std::vector<int32_t> ids = kernels::top_n(values.data(), size, looked_at);
+  std::vector<std::pair<int32_t, float>> out;
+  const auto wanted = static_cast<size_t>(std::min<int64_t>(size, n));
+  if (ids.size() < wanted) return out;
+  for (const int32_t id : ids) out.emplace_back(id, map(values[static_cast<size_t>(id)]));
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
+  const bool all = static_cast<int64_t>(ids.size()) < looked_at || looked_at == size;
+  if (!all && out.back().second == out[wanted - 1].second) return {};
+  out.resize(wanted);
+  return out;
+}
+
 double log_sum_exp(std::span<const float> values) {
   int nan = 0;
   for (const float v : values) nan |= v != v;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -18,6 +19,12 @@ float kth_largest(const Scores& scores, int k);
 
 /// The n largest entries, best first, the lower id before a tied higher one.
 std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, int n);
+
+/// The n entries with the largest map(value), best first, the lower id before a tied higher one, and their
+/// mapped values. @param map never falls where its argument rises. Looks at few entries closely; empty
+/// where that does not tell which they are: fewer than n above -inf, or too many ties.
+std::vector<std::pair<int32_t, float>> largest_mapped(std::span<const float> values, int n,
+                                                      const std::function<float(float)>& map);
 
 /// An entry of a distribution: `key` orders it, `mass` is its probability.
 struct Weighted {

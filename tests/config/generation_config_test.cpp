@@ -158,7 +158,9 @@ TEST(Resolve, RefusesWhatTheModeCannotHonour) {
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"do_sample": false, "top_p": 0.9})")); }),
             "top_p: 0.9 has no effect in greedy decoding; set do_sample to true");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_beam_groups": 4})")); }),
-            "num_beam_groups: 4 asks for diverse beam search, which greedy decoding does not do");
+            "num_beam_groups: 4 has no effect in greedy decoding; it acts in diverse beam decoding");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"token_healing": true})")); }),
+            "token_healing: true asks for token healing, which greedy decoding does not do");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"length_penalty": 2})")); }),
             "length_penalty: 2.0 has no effect in greedy decoding; set num_beams above 1");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_return_sequences": 2, "do_sample": true})")); }),
@@ -178,6 +180,71 @@ TEST(Resolve, BeamsAreTheirOwnModes) {
   EXPECT_EQ(resolve(model(R"({"num_beams": 4})"), {}).mode, GenerationMode::kBeam);
   EXPECT_EQ(resolve(model(R"({"num_beams": 4, "length_penalty": 2})"), caller(R"({"num_beams": 1})")).mode,
             GenerationMode::kGreedy);
+}
+
+TEST(Resolve, TheModesThatDrawNothingFollowFromTheirOptions) {
+  const auto mode = [](const char* text) { return resolve({}, caller(text)).mode; };
+  EXPECT_EQ(mode(R"({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5})"),
+            GenerationMode::kDiverseBeam);
+  EXPECT_EQ(mode(R"({"num_beams": 4, "force_words_ids": [[5], [[6, 7], [8]]]})"),
+            GenerationMode::kConstrainedBeam);
+  EXPECT_EQ(mode(R"({"force_words_ids": [[5]]})"), GenerationMode::kGreedy);
+  EXPECT_EQ(mode(R"({"force_words_ids": [[5]], "do_sample": true})"), GenerationMode::kSampling);
+  EXPECT_EQ(mode(R"({"penalty_alpha": 0.6})"), GenerationMode::kContrastive);
+  EXPECT_EQ(mode(R"({"penalty_alpha": 0.6, "top_k": 4})"), GenerationMode::kContrastive);
+  EXPECT_EQ(mode(R"({"dola_layers": "low"})"), GenerationMode::kDola);
+  EXPECT_EQ(mode(R"({"dola_layers": [0, 2], "temperature": 0.7})"), GenerationMode::kDolaSampling);
+  // A model that samples by default does not keep a caller from asking for something else.
+  const GenerationConfig sampling = model(R"({"do_sample": true, "top_k": 64, "top_p": 0.95})");
+  EXPECT_EQ(resolve(sampling, caller(R"({"penalty_alpha": 0.6})")).mode, GenerationMode::kContrastive);
+  EXPECT_EQ(resolve(sampling, caller(R"({"num_beams": 2, "force_words_ids": [[5]]})")).mode,
+            GenerationMode::kConstrainedBeam);
+  EXPECT_EQ(resolve(sampling, caller(R"({"dola_layers": "high"})")).mode, GenerationMode::kDolaSampling);
+}
+
+TEST(Resolve, RefusesWhatThoseModesCannotHonour) {
+  const auto error = [](const char* text) { return error_of([&] { resolve({}, caller(text)); }); };
+  EXPECT_EQ(error(R"({"num_beams": 4, "num_beam_groups": 3, "diversity_penalty": 0.5})"),
+            "num_beam_groups: expected a divisor of num_beams (4), got 3");
+  EXPECT_EQ(error(R"({"num_beams": 4, "num_beam_groups": 2})"),
+            "diversity_penalty: expected a number above 0 in diverse beam decoding, where without it all "
+            "groups are the same");
+  EXPECT_EQ(error(R"({"num_beams": 4, "diversity_penalty": 0.5})"),
+            "diversity_penalty: 0.5 has no effect in beam decoding; it acts in diverse beam decoding");
+  EXPECT_EQ(error(R"({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1, "do_sample": true})"),
+            "do_sample: true has no effect in diverse beam decoding, which draws nothing; leave "
+            "num_beam_groups out");
+  EXPECT_EQ(
+      error(R"({"num_beams": 4, "force_words_ids": [[5]], "num_beam_groups": 2})"),
+      "num_beam_groups: 2 has no effect in constrained beam decoding; it acts in diverse beam decoding");
+  EXPECT_EQ(error(R"({"penalty_alpha": 0.6, "top_k": 1})"),
+            "top_k: expected at least 2 in contrastive decoding, got 1");
+  EXPECT_EQ(error(R"({"penalty_alpha": 0.6, "temperature": 0.7})"),
+            "temperature: 0.7 has no effect in contrastive decoding; set do_sample to true");
+  EXPECT_EQ(error(R"({"penalty_alpha": 0.6, "do_sample": true})"),
+            "penalty_alpha: 0.6 has no effect in sampling decoding; it acts in contrastive decoding");
+  EXPECT_EQ(error(R"({"penalty_alpha": 0.6, "dola_layers": "low"})"),
+            "dola_layers: \"low\" has no effect in contrastive decoding; it acts in DoLa, DoLa sampling "
+            "decoding");
+  EXPECT_EQ(error(R"({"force_words_strictly": false})"),
+            "force_words_strictly: false has no effect in greedy decoding; it acts in constrained beam "
+            "decoding");
+}
+
+TEST(GenerationConfig, ReadsForcedWordsAndDolaLayers) {
+  const GenerationConfig config =
+      caller(R"({"force_words_ids": [[1, 2], [[3], [4, 5]]], "dola_layers": [0, 2]})");
+  EXPECT_EQ(config.force_words_ids, (std::vector<ForcedWord>{{{{1, 2}}}, {{{3}, {4, 5}}}}));
+  EXPECT_EQ(config.dola_layers, (DolaLayers{DolaLayers::Kind::kList, {0, 2}}));
+  EXPECT_EQ(config.to_json().dump(), R"({"dola_layers":[0,2],"force_words_ids":[[1,2],[[3],[4,5]]]})");
+  EXPECT_EQ(caller_error(R"({"dola_layers": "middle"})"),
+            "--generation-config: dola_layers: expected \"low\", \"high\" or a list of layers, got a string");
+  EXPECT_EQ(caller_error(R"({"dola_layers": []})"),
+            "--generation-config: dola_layers: expected at least one layer");
+  EXPECT_EQ(caller_error(R"({"force_words_ids": [5]})"),
+            "--generation-config: force_words_ids[0]: expected a list of ids, or of lists of ids, got 5");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"force_words_ids": [[[1], [1, 2]]]})")); }),
+            "force_words_ids: of the alternatives [1] and [1, 2] one begins the other");
 }
 
 TEST(Resolve, MoreBeamsThanMemoryBearsAreRefused) {
@@ -210,10 +277,10 @@ TEST(Resolve, AModelsSamplingDefaultsDoNotForbidGreedyDecoding) {
 }
 
 TEST(Resolve, WhatNoModeHonoursInAModelsFileIsAnErrorThatSaysTheWayOut) {
-  EXPECT_EQ(error_of([] { resolve(model(R"({"num_beam_groups": 4})"), {}); }),
-            "num_beam_groups: 4 asks for diverse beam search, which greedy decoding does not do; the model's "
-            "generation_config.json says so, set it to 1 to run without");
-  EXPECT_NO_THROW(resolve(model(R"({"num_beam_groups": 4})"), caller(R"({"num_beam_groups": 1})")));
+  EXPECT_EQ(error_of([] { resolve(model(R"({"token_healing": true})"), {}); }),
+            "token_healing: true asks for token healing, which greedy decoding does not do; the model's "
+            "generation_config.json says so, set it to false to run without");
+  EXPECT_NO_THROW(resolve(model(R"({"token_healing": true})"), caller(R"({"token_healing": false})")));
 }
 
 TEST(FieldTable, NamesAndAliasesAreUniqueAndDefaultsAreInRange) {

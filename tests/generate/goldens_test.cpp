@@ -52,6 +52,12 @@ TEST_F(Goldens, BeamSampling) {
   EXPECT_GE(report.summary().passed, 16u);
 }
 
+TEST_F(Goldens, ModesOfTransformers4) {
+  run_generate(file("legacy_generate"), set, report);
+  EXPECT_EQ(report.summary().failed, 0u) << out.str();
+  EXPECT_GE(report.summary().passed, 85u);
+}
+
 TEST_F(Goldens, SamplingDistributions) {
   run_sampling(file("sampling"), set, report);
   EXPECT_EQ(report.summary().failed, 0u) << out.str();
