@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/bandwidth.h"
+#include "cli/bench_quality.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
 #include "cli/options.h"
@@ -23,6 +24,7 @@ struct BenchArguments {
   LoadRequest load;
   int prompt_tokens = 256, new_tokens = 64, batch = 1, threads = 0, repeat = 1;
   bool json = false, no_bandwidth = false;
+  std::vector<std::string> quality;
 };
 
 /// BOS of Gemma, then 1000, 1001, ...: what the other engines are fed when they are compared.
@@ -72,38 +74,7 @@ double peak_rss_mb() {
 #endif
 }
 
-}  // namespace
-
-int run_bench(const std::string& program, std::vector<std::string> args) {
-  BenchArguments a;
-  a.load.needs_tokenizer = false;
-  Options options(program, "Measures prefill and greedy decoding; EOS is ignored.", "--model M [OPTIONS]");
-  CLI::App& app = options.app();
-  const auto count = CLI::Range(1, 1 << 20);
-  app.add_option("-m,--model", a.load.model, "folder, .gguf file or hub name")->type_name("PATH");
-  app.add_option("--prompt-tokens", a.prompt_tokens, "tokens of each prompt (default: 256)")
-      ->type_name("N")
-      ->check(count);
-  app.add_option("--new-tokens", a.new_tokens, "steps of decoding (default: 64)")
-      ->type_name("N")
-      ->check(count);
-  app.add_option("--batch", a.batch, "prompts at a time (default: 1)")->type_name("N")->check(count);
-  app.add_option("--threads", a.threads, "threads to compute with (default: the machine's cores)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1024));
-  app.add_option("--repeat", a.repeat, "measure so often and print medians (default: 1)")
-      ->type_name("N")
-      ->check(count);
-  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights");
-  app.add_flag("--no-bandwidth", a.no_bandwidth, "leave out measuring the machine's read bandwidth");
-  app.add_flag("--json", a.json, "one JSON object");
-  options.set_footer(
-      "load_s is from the start of the process until a prompt could be taken;\n"
-      "first_token_s from there to the first token. bandwidth_share is the part of the\n"
-      "measured read bandwidth that reading the weights once a step took.\n");
-  if (!options.parse(std::move(args))) return kOk;
-  if (a.threads > 0) set_num_threads(a.threads);
-
+nlohmann::ordered_json measure_speed(const BenchArguments& a) {
   const LoadedModel loaded = load(a.load);
   const double load_s = seconds_since_start();
   run_once(loaded, a, std::min(a.prompt_tokens, 8), 2);
@@ -133,11 +104,66 @@ int run_bench(const std::string& program, std::vector<std::string> args) {
     result["step_mb"] = static_cast<double>(bytes) / 1e6;
     result["bandwidth_share"] = median(gen_tps) / a.batch * static_cast<double>(bytes) / bandwidth;
   }
+  return result;
+}
+
+/// Lines of "key value", what lies deeper indented.
+void print(Output& out, const nlohmann::ordered_json& object, const std::string& indent = "") {
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_array() || value.is_object()) {
+      out.write(value.is_object() ? "\n" : "");
+      print(out, value, value.is_object() ? indent + "  " : indent);
+    } else {
+      out.write(fmt::format("{}{:<16} {}\n", indent, key,
+                            value.is_string() ? value.get<std::string>() : value.dump()));
+    }
+  }
+}
+
+}  // namespace
+
+int run_bench(const std::string& program, std::vector<std::string> args) {
+  BenchArguments a;
+  a.load.needs_tokenizer = false;
+  Options options(program, "Measures prefill and greedy decoding; EOS is ignored.", "--model M [OPTIONS]");
+  CLI::App& app = options.app();
+  const auto count = CLI::Range(1, 1 << 20);
+  app.add_option("-m,--model", a.load.model, "folder, .gguf file or hub name")->type_name("PATH");
+  app.add_option("--prompt-tokens", a.prompt_tokens, "tokens of each prompt (default: 256)")
+      ->type_name("N")
+      ->check(count);
+  app.add_option("--new-tokens", a.new_tokens, "steps of decoding (default: 64)")
+      ->type_name("N")
+      ->check(count);
+  app.add_option("--batch", a.batch, "prompts at a time (default: 1)")->type_name("N")->check(count);
+  app.add_option("--threads", a.threads, "threads to compute with (default: the machine's cores)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--repeat", a.repeat, "measure so often and print medians (default: 1)")
+      ->type_name("N")
+      ->check(count);
+  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights");
+  app.add_flag("--no-bandwidth", a.no_bandwidth, "leave out measuring the machine's read bandwidth");
+  app.add_option("--quality", a.quality,
+                 "instead: how far the default arithmetic is from --exact over these files' texts, or two "
+                 "short ones")
+      ->type_name("FILE")
+      ->expected(0, 1 << 10);
+  app.add_flag("--json", a.json, "one JSON object");
+  options.set_footer(
+      "load_s is from the start of the process until a prompt could be taken;\n"
+      "first_token_s from there to the first token. bandwidth_share is the part of the\n"
+      "measured read bandwidth that reading the weights once a step took.\n");
+  if (!options.parse(std::move(args))) return kOk;
+  if (a.threads > 0) set_num_threads(a.threads);
+
+  const nlohmann::ordered_json result =
+      options.given("--quality") ? measure_quality(a.load, a.quality) : measure_speed(a);
   Output out(1);
   if (a.json) {
     out.write(result.dump() + "\n");
   } else {
-    for (const auto& [key, value] : result.items()) out.write(fmt::format("{:<16} {}\n", key, value.dump()));
+    print(out, result);
   }
   return kOk;
 }
