@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/bandwidth.h"
 #include "cli/bench_quality.h"
@@ -22,6 +23,8 @@ namespace {
 
 struct BenchArguments {
   LoadRequest load;
+  std::string draft_model;
+  int prompt_lookup_num_tokens = 0;
   int prompt_tokens = 256, new_tokens = 64, batch = 1, threads = 0, repeat = 1;
   bool json = false, no_bandwidth = false;
   std::vector<std::string> quality;
@@ -35,15 +38,17 @@ std::vector<int32_t> bench_prompt(int length, int vocab_size) {
   return ids;
 }
 
-generate::Timings run_once(const LoadedModel& loaded, const BenchArguments& a, int prompt_tokens,
-                           int new_tokens) {
+generate::GenerationResult run_once(const LoadedModel& loaded, const LoadedModel* draft,
+                                    const BenchArguments& a, int prompt_tokens, int new_tokens) {
   generate::GenerationRequest request;
   const auto ids = bench_prompt(prompt_tokens, loaded.model->components().vocab_size);
   request.prompts.assign(static_cast<size_t>(a.batch), {.ids = ids});
   request.config.max_new_tokens = new_tokens;
   request.config.do_sample = false;
   request.config.eos_token_id.emplace();
-  return generate::generate(*loaded.model, nullptr, request).timings;
+  if (a.prompt_lookup_num_tokens > 0) request.config.prompt_lookup_num_tokens = a.prompt_lookup_num_tokens;
+  if (draft) request.assistant_model = draft->model.get();
+  return generate::generate(*loaded.model, nullptr, request);
 }
 
 /// Bytes of weights that one step reads: all, less an embedding of which it needs a few rows.
@@ -76,12 +81,24 @@ double peak_rss_mb() {
 
 nlohmann::ordered_json measure_speed(const BenchArguments& a) {
   const LoadedModel loaded = load(a.load);
+  std::optional<LoadedModel> draft;
+  if (!a.draft_model.empty()) {
+    draft = load({.model = a.draft_model, .tokenizer = "", .exact = a.load.exact, .needs_tokenizer = false});
+  }
+  const LoadedModel* const drafting = draft ? &*draft : nullptr;
   const double load_s = seconds_since_start();
-  run_once(loaded, a, std::min(a.prompt_tokens, 8), 2);
+  run_once(loaded, drafting, a, std::min(a.prompt_tokens, 8), 2);
   std::vector<double> prompt_tps, gen_tps, first_token_s;
+  size_t drafted = 0, accepted = 0;  // of the last run
   for (int i = 0; i < a.repeat; ++i) {
     // The first new token comes from the prompt's own pass, so one more makes `new_tokens` steps.
-    const generate::Timings t = run_once(loaded, a, a.prompt_tokens, a.new_tokens + 1);
+    const generate::GenerationResult once = run_once(loaded, drafting, a, a.prompt_tokens, a.new_tokens + 1);
+    const generate::Timings& t = once.timings;
+    drafted = accepted = 0;
+    for (const generate::GeneratedRow& row : once.rows) {
+      drafted += row.drafted;
+      accepted += row.accepted;
+    }
     prompt_tps.push_back(a.batch * a.prompt_tokens / t.prefill_s);
     gen_tps.push_back(a.batch * a.new_tokens / t.decode_s);
     first_token_s.push_back(t.first_token_s);
@@ -97,6 +114,10 @@ nlohmann::ordered_json measure_speed(const BenchArguments& a) {
                                    {"load_s", load_s},
                                    {"first_token_s", median(first_token_s)},
                                    {"peak_rss_mb", rss}};
+  if (drafting || a.prompt_lookup_num_tokens > 0) {
+    result["drafted"] = drafted;
+    result["accepted"] = accepted;
+  }
   if (!a.no_bandwidth) {
     const double bandwidth = read_bandwidth(num_threads());
     const size_t bytes = bytes_of_a_step(loaded);
@@ -142,6 +163,11 @@ int run_bench(const std::string& program, std::vector<std::string> args) {
   app.add_option("--repeat", a.repeat, "measure so often and print medians (default: 1)")
       ->type_name("N")
       ->check(count);
+  app.add_option("--prompt-lookup-num-tokens", a.prompt_lookup_num_tokens,
+                 "guess up to so many tokens from what the row has, and count them")
+      ->type_name("N")
+      ->check(CLI::Range(1, config::DraftTokens::kMost));
+  app.add_option("--draft-model", a.draft_model, "a smaller model that goes ahead")->type_name("PATH");
   app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights");
   app.add_flag("--no-bandwidth", a.no_bandwidth, "leave out measuring the machine's read bandwidth");
   app.add_option("--quality", a.quality,

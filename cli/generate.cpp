@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/generation_flags.h"
@@ -26,6 +27,7 @@ constexpr int kDefaultNewTokens = 256;
 
 struct GenerateArguments {
   LoadRequest load;
+  std::string draft_model;
   GenerationFlags generation;
   ChatFlags chat;
   std::vector<std::string> prompts, prompt_files, prompt_ids, messages;
@@ -95,6 +97,11 @@ void add_options(Options& options, GenerateArguments& a) {
       ->type_name("N")
       ->group("Model")
       ->check(CLI::Range(1, 1024));
+  app.add_option(
+         "--draft-model", a.draft_model,
+         "smaller model of the same vocabulary that goes ahead (assistant_model); see --num-draft-tokens")
+      ->type_name("PATH")
+      ->group("Model");
   add_prompt_options(options, a);
   app.add_option("--output", a.output, "text (default), json, or jsonl: one object a prompt")
       ->type_name("F")
@@ -244,8 +251,15 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
   request.skip_special_tokens = !a.keep_special;
   Output out(1);
   if (a.explain_config) {
-    out.write(config::resolve(request.model_defaults, request.config).explain());
+    out.write(
+        config::resolve(request.model_defaults, request.config, nullptr, !a.draft_model.empty()).explain());
     return kOk;
+  }
+  std::optional<LoadedModel> draft;
+  if (!a.draft_model.empty()) {
+    draft = load({.model = a.draft_model, .tokenizer = "", .exact = a.load.exact, .needs_tokenizer = false});
+    check_draft_tokenizer(*draft, a.draft_model, loaded);
+    request.assistant_model = draft->model.get();
   }
   std::vector<generate::Prompt> prompts;
   for (const PromptSource& source : sources) {

@@ -32,6 +32,8 @@ std::string flag_names(const config::FieldInfo& field) {
 
 std::string type_name(const config::FieldInfo& field) {
   if (field.type == "integer") return "N";
+  if (field.name == "num_assistant_tokens") return "N|auto";
+  if (field.name == "num_assistant_tokens_schedule") return "NAME";
   if (field.type == "number") return "X";
   if (field.name == "stop_strings") return "TEXTS";
   if (field.name == "early_stopping") return "true|false|never";

@@ -24,7 +24,33 @@ fs::path tokenizer_path(const fs::path& model) {
   return model.parent_path().empty() ? fs::path(".") : model.parent_path();
 }
 
+struct Difference {
+  int common = 0, different = 0, first = -1;
+  /// Renamed special tokens and unused places differ between copies of one tokenizer; a tenth of all does
+  /// not.
+  bool another() const { return different * 10 > common; }
+};
+
+Difference compare(const text::Tokenizer& a, const text::Tokenizer& b) {
+  Difference d{.common = std::min(a.vocab_size(), b.vocab_size())};
+  for (int id = 0; id < d.common; ++id) {
+    if (a.id_to_token(id) == b.id_to_token(id)) continue;
+    if (d.different++ == 0) d.first = id;
+  }
+  return d;
+}
+
 }  // namespace
+
+void check_draft_tokenizer(const LoadedModel& draft, const std::string& name, const LoadedModel& model) {
+  if (!draft.tokenizer || !model.tokenizer) return;
+  const Difference d = compare(*draft.tokenizer, *model.tokenizer);
+  if (!d.another()) return;
+  throw ArgumentError(
+      fmt::format("--draft-model: {} does not have the model's vocabulary: {} of {} ids stand for other "
+                  "tokens, the first is {}",
+                  name, d.different, d.common, d.first));
+}
 
 bool has_tokenizer(const fs::path& model) {
   const fs::path path = tokenizer_path(model);
@@ -44,18 +70,12 @@ void check_tokenizer(const text::Tokenizer& tokenizer, const std::string& name, 
                                     name, size, model_vocab_size));
   }
   if (own == nullptr) return;
-  // Renamed special tokens and unused places differ between copies of one tokenizer; a tenth of all does not.
-  const int common = std::min(size, own->vocab_size());
-  int different = 0, example = -1;
-  for (int id = 0; id < common; ++id) {
-    if (tokenizer.id_to_token(id) == own->id_to_token(id)) continue;
-    if (different++ == 0) example = id;
-  }
-  if (different * 10 > common) {
+  const Difference d = compare(tokenizer, *own);
+  if (d.another()) {
     throw ArgumentError(
         fmt::format("--tokenizer: {} is not the model's vocabulary: {} of {} ids stand for other "
                     "tokens, the first is {}",
-                    name, different, common, example));
+                    name, d.different, d.common, d.first));
   }
 }
 

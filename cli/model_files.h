@@ -35,6 +35,10 @@ LoadedModel load(const LoadRequest& request);
 void check_tokenizer(const text::Tokenizer& tokenizer, const std::string& name, int model_vocab_size,
                      const text::Tokenizer* own);
 
+/// Whether one model's drafts can be another's tokens, as far as their tokenizers say.
+/// @throws ArgumentError naming --draft-model and the difference.
+void check_draft_tokenizer(const LoadedModel& draft, const std::string& name, const LoadedModel& model);
+
 /// True when a tokenizer lies in or beside the model.
 bool has_tokenizer(const std::filesystem::path& model);
 

@@ -114,6 +114,10 @@ Json ResultWriter::row_json(const generate::GeneratedRow& row, size_t index) con
   if (!row.scores.empty()) json["scores"] = row.scores;
   if (!row.logits.empty()) json["logits"] = row.logits;
   json["seed"] = row.seed;
+  if (row.speculative) {
+    json["drafted"] = row.drafted;
+    json["accepted"] = row.accepted;
+  }
   if (row.sequence_score) {
     json["sequence_score"] = *row.sequence_score;
     json["beam_indices"] = row.beam_indices;

@@ -70,6 +70,14 @@ struct type_name<DolaLayers> {
   static constexpr auto value = "\"low\", \"high\" or list of integers";
 };
 template <>
+struct type_name<DraftTokens> {
+  static constexpr auto value = "integer or \"auto\"";
+};
+template <>
+struct type_name<DraftSchedule> {
+  static constexpr auto value = "constant, heuristic or heuristic_transient";
+};
+template <>
 struct type_name<Watermark> {
   static constexpr auto value = "object";
 };
@@ -159,6 +167,11 @@ void GenerationConfig::validate() const {
       const std::string text = field::complaint(*(this->*member), row.range);
       if (!text.empty()) throw ArgumentError(fmt::format("{}: {}", row.name, text));
     });
+  }
+  if (num_assistant_tokens && num_assistant_tokens->count) {
+    const std::string text =
+        field::complaint(*num_assistant_tokens->count, Range{.min = 1, .max = DraftTokens::kMost});
+    if (!text.empty()) throw ArgumentError("num_assistant_tokens: " + text);
   }
   for (const SequenceBias& entry : sequence_bias.value_or(std::vector<SequenceBias>{})) {
     if (entry.ids.empty()) throw ArgumentError("sequence_bias: expected at least one id in every entry");

@@ -64,6 +64,20 @@ enum class EarlyStopping : uint8_t {
   kNever,  ///< when no running beam can get better, at any length
 };
 
+/// `num_assistant_tokens`: how many tokens a draft model goes ahead.
+struct DraftTokens {
+  static constexpr int kMost = 512;  ///< each has logits for the whole vocabulary
+  std::optional<int> count = {};     ///< [1, kMost]; nothing: "auto", by how many come true
+  bool operator==(const DraftTokens&) const = default;
+};
+
+/// `num_assistant_tokens_schedule`: what becomes of the count after each draft.
+enum class DraftSchedule : uint8_t {
+  kConstant,            ///< nothing
+  kHeuristic,           ///< 2 more after a draft that came true whole, else 1 less
+  kHeuristicTransient,  ///< the same; transformers forgets it between calls, and so do rows here
+};
+
 /// Options of a generation, under transformers' names. A field left empty takes the next layer's
 /// value: a row's own, the request's, the model's generation_config.json, the library's default.
 /// Every option has a row in the field table (genkit/config/options/), which parsing, printing,
@@ -120,6 +134,13 @@ struct GenerationConfig {
   std::optional<double> length_penalty;
   std::optional<EarlyStopping> early_stopping;
   std::optional<int> num_return_sequences;
+
+  // Speculation.
+  std::optional<int> prompt_lookup_num_tokens;
+  std::optional<int> max_matching_ngram_size;
+  std::optional<DraftTokens> num_assistant_tokens;
+  std::optional<DraftSchedule> num_assistant_tokens_schedule;
+  std::optional<double> assistant_confidence_threshold;
 
   // How it is computed.
   std::optional<bool> use_cache;
@@ -188,11 +209,13 @@ struct EffectiveConfig {
 /// caller that only sampling honours (temperature 0.7) selects sampling; temperature 0 selects none, and
 /// so does an option that selects a mode without draws (penalty_alpha, num_beam_groups, forced words of
 /// beams).
+/// prompt_lookup_num_tokens and `assistant` select the speculative forms of greedy decoding and sampling.
 /// What the caller sets and the mode cannot honour is an error. What the model's file sets and only
 /// the other mode honours does not apply and becomes a note; what no mode honours is an error that
 /// says how to run the model without it.
+/// @param assistant there is a draft model.
 /// @throws ArgumentError naming the option and the mode.
 EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& request,
-                        const GenerationConfig* row = nullptr);
+                        const GenerationConfig* row = nullptr, bool assistant = false);
 
 }  // namespace genkit::config

@@ -157,6 +157,46 @@ void to_json(nlohmann::json& json, const EarlyStopping& value) {
     json = value == EarlyStopping::kTrue;
 }
 
+void read_field(const JsonView& view, DraftTokens& out) {
+  if (view.is_string()) {
+    if (view.string() != "auto") view.fail_expected("an integer or \"auto\"");
+    out.count.reset();
+  } else {
+    out.count = view.integer<int>(1, DraftTokens::kMost);
+  }
+}
+
+void to_json(nlohmann::json& json, const DraftTokens& value) {
+  if (value.count)
+    json = *value.count;
+  else
+    json = "auto";
+}
+
+namespace {
+
+constexpr std::array<std::pair<std::string_view, DraftSchedule>, 3> kSchedules = {
+    {{"constant", DraftSchedule::kConstant},
+     {"heuristic", DraftSchedule::kHeuristic},
+     {"heuristic_transient", DraftSchedule::kHeuristicTransient}}};
+
+}  // namespace
+
+void read_field(const JsonView& view, DraftSchedule& out) {
+  for (const auto& [name, value] : kSchedules) {
+    if (!view.is_string() || view.string() != name) continue;
+    out = value;
+    return;
+  }
+  view.fail_expected("\"constant\", \"heuristic\" or \"heuristic_transient\"");
+}
+
+void to_json(nlohmann::json& json, const DraftSchedule& value) {
+  for (const auto& [name, schedule] : kSchedules) {
+    if (schedule == value) json = name;
+  }
+}
+
 void to_json(nlohmann::json& json, const Watermark& value) {
   json = {{"greenlist_ratio", value.greenlist_ratio},
           {"bias", value.bias},

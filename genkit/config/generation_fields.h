@@ -18,7 +18,8 @@ using AnyMember =
     std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>, Member<std::vector<int32_t>>,
                  Member<std::vector<std::string>>, Member<std::vector<std::vector<int32_t>>>,
                  Member<std::vector<SequenceBias>>, Member<LengthDecay>, Member<Watermark>,
-                 Member<EarlyStopping>, Member<std::vector<ForcedWord>>, Member<DolaLayers>>;
+                 Member<EarlyStopping>, Member<std::vector<ForcedWord>>, Member<DolaLayers>,
+                 Member<DraftTokens>, Member<DraftSchedule>>;
 
 /// A row of the table.
 struct OptionRow {
@@ -78,11 +79,15 @@ void read_field(const JsonView& view, Watermark& out);
 void read_field(const JsonView& view, EarlyStopping& out);
 void read_field(const JsonView& view, ForcedWord& out);
 void read_field(const JsonView& view, DolaLayers& out);
+void read_field(const JsonView& view, DraftTokens& out);
+void read_field(const JsonView& view, DraftSchedule& out);
 void to_json(nlohmann::json& json, const Watermark& value);
 void to_json(nlohmann::json& json, const SequenceBias& value);
 void to_json(nlohmann::json& json, const LengthDecay& value);
 void to_json(nlohmann::json& json, const EarlyStopping& value);
 void to_json(nlohmann::json& json, const ForcedWord& value);
 void to_json(nlohmann::json& json, const DolaLayers& value);
+void to_json(nlohmann::json& json, const DraftTokens& value);
+void to_json(nlohmann::json& json, const DraftSchedule& value);
 
 }  // namespace genkit::config

@@ -120,8 +120,30 @@ void check_mode(EffectiveConfig& out) {
   }
 }
 
+/// From a plain mode to its speculative form, where there is something that drafts.
+void speculate(EffectiveConfig& out, bool assistant) {
+  const bool sampling = out.mode == GenerationMode::kSampling;
+  const bool plain = sampling || out.mode == GenerationMode::kGreedy;
+  if (assistant && !plain) {
+    throw ArgumentError(
+        fmt::format("assistant_model: a draft model has no effect in {} decoding; it acts in "
+                    "greedy decoding and sampling",
+                    to_string(out.mode)));
+  }
+  if (assistant && out.values.prompt_lookup_num_tokens) {
+    throw ArgumentError(
+        "prompt_lookup_num_tokens: drafts come from a draft model (assistant_model) or from the prompt, not "
+        "from both");
+  }
+  if (assistant)
+    out.mode = sampling ? GenerationMode::kAssistedSampling : GenerationMode::kAssisted;
+  else if (plain && out.values.prompt_lookup_num_tokens)
+    out.mode = sampling ? GenerationMode::kPromptLookupSampling : GenerationMode::kPromptLookup;
+}
+
 /// The mode, and do_sample and temperature where they follow from each other.
-void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const GenerationConfig* row) {
+void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const GenerationConfig* row,
+                 bool assistant) {
   GenerationConfig& values = out.values;
   const auto said = [&](std::string_view name) { return said_by_caller(out, name); };
   const auto imply = [&](bool sample) {
@@ -154,6 +176,7 @@ void choose_mode(EffectiveConfig& out, const GenerationConfig& request, const Ge
     imply(false);
   }
   check_mode(out);
+  speculate(out, assistant);
 }
 
 /// How to get to a mode in which the option acts.
@@ -241,7 +264,7 @@ std::string EffectiveConfig::explain() const {
 }
 
 EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& request,
-                        const GenerationConfig* row) {
+                        const GenerationConfig* row, bool assistant) {
   if (row) row->validate();
   request.validate();
   model.validate();
@@ -250,7 +273,7 @@ EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& r
   fill(out.values, request, Origin::kRequest, out);
   fill(out.values, model, Origin::kModel, out);
   fill(out.values, defaults(), Origin::kDefault, out);
-  choose_mode(out, request, row);
+  choose_mode(out, request, row, assistant);
   check_against_mode(out);
   check_unsupported(out, model, request, row);
   if (has_beams(out.mode) && *out.values.num_return_sequences > *out.values.num_beams) {

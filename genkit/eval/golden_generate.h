@@ -7,8 +7,9 @@ namespace genkit::eval {
 
 /// Runs one recorded call of generate() and compares all it returned.
 /// @param tokenizer null where the case names none.
+/// @param assistant the draft model that the case names, or null.
 /// @throws Mismatch, and what the library throws for options it does not honour.
 void check_generation(const models::Model& model, const text::Tokenizer* tokenizer, const GoldenFile& file,
-                      const JsonView& c);
+                      const JsonView& c, const models::Model* assistant = nullptr);
 
 }  // namespace genkit::eval

@@ -49,6 +49,12 @@ generate::GenerationRequest request_of(const JsonView& c) {
       return allowed.at(static_cast<size_t>(so_far.back()) % 4);
     };
   }
+  if (const auto assistant = c.find("assistant")) {
+    request.config.num_assistant_tokens.emplace().count =
+        assistant->at("num_assistant_tokens").integer<int>();
+    // The recorded calls take every draft as it comes.
+    request.config.assistant_confidence_threshold = 0;
+  }
   request.overrun = true;
   // The recorded draws of beam sampling are the most probable continuations in order.
   request.choose_continuations = [](std::span<const std::span<const float>> scores, int count,
@@ -164,8 +170,9 @@ void expect_transitions(const std::string& field, const generate::GenerationResu
 }  // namespace
 
 void check_generation(const models::Model& model, const text::Tokenizer* tokenizer, const GoldenFile& file,
-                      const JsonView& c) {
+                      const JsonView& c, const models::Model* assistant) {
   generate::GenerationRequest request = request_of(c);
+  request.assistant_model = assistant;
   const JsonView expected = c.at("expected");
   const bool transitions = expected.has("transition_scores") || expected.has("transition_scores_normalized");
   if (expected.has("scores_tensor") || transitions) request.config.output_scores = true;
@@ -173,10 +180,11 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
   // The reference returns what lacks its words where it finds nothing else.
   if (c.at("mode").string() == "constrained_beam") request.config.force_words_strictly = false;
   // Called first, so that what the library refuses is said in its own words.
-  const auto effective = config::resolve(request.model_defaults, request.config);
+  const auto effective =
+      config::resolve(request.model_defaults, request.config, nullptr, assistant != nullptr);
   refuse_unhandled(
       c, {"name", "model", "mode", "tokenizer", "params", "special_tokens", "input_ids", "attention_mask",
-          "negative_prompt_ids", "prefix_rule", "min_top2_gap", "note", "expected"});
+          "negative_prompt_ids", "prefix_rule", "assistant", "min_top2_gap", "note", "expected"});
   refuse_unhandled(expected, {"sequences", "texts", "scores_tensor", "logits_tensor", "transition_scores",
                               "transition_scores_normalized", "sequences_scores", "beam_indices"});
   const generate::GenerationResult result = generate::generate(model, tokenizer, request);
@@ -208,8 +216,11 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
 
 void run_generate(const GoldenFile& file, GoldenSet& set, GoldenReport& report) {
   for (const JsonView& c : file.cases()) {
-    report.run(c.at("name").string(),
-               [&] { check_generation(*set.model(c.at("model").string()), nullptr, file, c); });
+    report.run(c.at("name").string(), [&] {
+      std::shared_ptr<const models::Model> assistant;
+      if (const auto named = c.find("assistant")) assistant = set.model(named->at("model").string());
+      check_generation(*set.model(c.at("model").string()), nullptr, file, c, assistant.get());
+    });
   }
 }
 

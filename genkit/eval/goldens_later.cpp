@@ -20,10 +20,6 @@ void fail_all(const GoldenFile& file, const char* list, const std::string& featu
 
 }  // namespace
 
-void run_speculative(const GoldenFile& file, GoldenSet&, GoldenReport& report) {
-  fail_all(file, "cases", "speculative sampling", report);
-}
-
 void run_steering(const GoldenFile& file, GoldenSet&, GoldenReport& report) {
   fail_all(file, "cases", "steering", report);
 }

@@ -53,6 +53,8 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
                              .processors = request.processors,
                              .prefix_allowed_tokens_fn = request.prefix_allowed_tokens_fn,
                              .choose_continuations = request.choose_continuations,
+                             .assistant_model = request.assistant_model,
+                             .propose_tokens = request.propose_tokens,
                              .prefill_chunk = request.prefill_chunk,
                              .skip_special_tokens = request.skip_special_tokens,
                              .overrun = request.overrun});

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct StreamEvent {
   bool finished = false;
 };
 
+/// At most `most` tokens that may follow, by the row and what it has so far (padding included).
+using ProposeTokens = std::function<std::vector<int32_t>(size_t row, std::span<const int32_t> ids, int most)>;
+
 /// One prompt of a batch.
 struct Prompt {
   std::vector<int32_t> ids;
@@ -56,6 +60,12 @@ struct GenerationRequest {
   logits::PrefixAllowed prefix_allowed_tokens_fn;
   /// Stands in for the draws of beam sampling where it is set, to compare with recorded runs.
   ChooseContinuations choose_continuations;
+  /// A smaller model of the same vocabulary that goes ahead, for greedy decoding and sampling; see
+  /// num_assistant_tokens. Greedy tokens stay the same, and drawn ones keep their distribution.
+  const models::Model* assistant_model = nullptr;
+  /// A caller's own guesses of what follows (a text that is known to come again), for greedy decoding
+  /// and sampling. The tokens stay the same, drawn ones too.
+  ProposeTokens propose_tokens;
   /// Called on the generating thread, between steps. Returning false cancels that row.
   std::function<bool(const StreamEvent&)> on_token;
   /// Called during long prefills with (tokens done, tokens in all).
@@ -85,6 +95,9 @@ struct GeneratedRow {
   std::vector<std::vector<float>> scores;               ///< [new tokens][vocab], where output_scores is set
   std::vector<std::vector<float>> logits;               ///< [new tokens][vocab], where output_logits is set
   std::vector<int32_t> overrun;                         ///< @see GenerationRequest::overrun
+  bool speculative = false;  ///< something guessed; without it the counts are 0
+  size_t drafted = 0;                                   ///< tokens that were guessed before they were chosen
+  size_t accepted = 0;                                  ///< and of those, the ones that were chosen
   uint64_t seed = 0;                                    ///< that was used; gives the same tokens again
   /// With beams: the sum of processed log-probabilities, divided by the length penalty.
   std::optional<float> sequence_score = {};

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "genkit/generate/beam_choice.h"
+#include "genkit/generate/draft_passes.h"
 #include "genkit/generate/generate.h"
+#include "genkit/generate/pass_cost.h"
 #include "genkit/generate/prompt.h"
 #include "genkit/logits/processor.h"
 #include "genkit/logits/random.h"
@@ -28,6 +31,9 @@ struct RowSetup {
   logits::PrefixAllowed prefix_allowed;
   std::vector<int32_t> negative_prompt;      ///< of classifier-free guidance
   ChooseContinuations choose_continuations;  ///< @see GenerationRequest
+  DraftModel* draft = nullptr;               ///< of assisted modes; outlives the row
+  std::shared_ptr<const PassCost> pass_cost = std::make_shared<PassCost>();
+  ProposeTokens propose_tokens;  ///< @see GenerationRequest
 };
 
 }  // namespace genkit::generate

@@ -5,10 +5,12 @@
 #include <mlx/transforms.h>
 
 #include <algorithm>
+#include <chrono>
 #include <random>
 #include <set>
 
 #include "genkit/base/error.h"
+#include "genkit/generate/make_drafter.h"
 #include "genkit/generate/make_strategy.h"
 #include "genkit/models/hidden_capture.h"
 
@@ -61,16 +63,33 @@ GenerationSession::GenerationSession(const models::Model& model, const text::Tok
     throw ArgumentError(
         fmt::format("prefill_chunk: expected an integer of at least 1, got {}", options_.prefill_chunk));
   }
+  if (options_.assistant_model) draft_.emplace(make_draft_model(*options_.assistant_model, model));
 }
 
 GenerationSession::~GenerationSession() = default;
+
+void GenerationSession::prepare_drafts(RowSetup& setup) {
+  const GenerationMode mode = setup.config.mode;
+  setup.propose_tokens = options_.propose_tokens;
+  if (setup.propose_tokens && mode != GenerationMode::kGreedy && mode != GenerationMode::kSampling) {
+    throw ArgumentError(
+        fmt::format("propose_tokens: has no effect in {} decoding; it acts in greedy decoding and sampling",
+                    to_string(mode)));
+  }
+  if (draft_) setup.draft = &*draft_;
+  setup.pass_cost = pass_cost_;
+  slack_ = std::max(slack_, longest_draft(setup.config, static_cast<bool>(setup.propose_tokens)));
+  cache_.set_slack(slack_);
+  if (draft_) draft_->cache.set_slack(slack_);
+}
 
 size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& config) {
   const size_t number = next_number_;
   RowSetup setup;
   setup.row = number;
   setup.model = &model_;
-  setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr);
+  setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr,
+                                 draft_.has_value());
   setup.prompt = prepare_prompt(prompt, setup.config, model_, fmt::format("prompt {}", number));
   setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
   setup.vocab_size = model_.config().vocab_size;
@@ -82,6 +101,7 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   setup.prefix_allowed = options_.prefix_allowed_tokens_fn;
   setup.negative_prompt = prompt.negative_prompt_ids;
   setup.choose_continuations = options_.choose_continuations;
+  prepare_drafts(setup);
   const size_t tokens = setup.prompt.tokens.size();
   auto row = std::make_unique<Row>();
   row->strategy = make_strategy(std::move(setup));
@@ -91,18 +111,27 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   return number;
 }
 
-std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
-  bool prefilling = false;
+void GenerationSession::plan() {
+  std::vector<Row*> idle;
+  std::vector<Drafter*> drafters;
   for (const auto& [number, row] : rows_) {
-    if (row->strategy->done()) continue;
-    if (row->feeds.empty()) {
-      row->feeds = row->strategy->plan(cache_);
-      row->fed.assign(row->feeds.size(), 0);
-      row->outputs.resize(row->feeds.size());
-      for (size_t i = 0; i < row->feeds.size(); ++i) row->outputs[i].begin(row->feeds[i].captures.size());
-    }
-    prefilling |= !row->prompt_done;
+    if (row->strategy->done() || !row->feeds.empty()) continue;
+    idle.push_back(row.get());
+    if (Drafter* drafter = row->strategy->begin_draft()) drafters.push_back(drafter);
   }
+  if (draft_) run_drafts(*draft_, drafters, options_.prefill_chunk);
+  for (Row* row : idle) {
+    row->feeds = row->strategy->plan(cache_);
+    row->fed.assign(row->feeds.size(), 0);
+    row->outputs.resize(row->feeds.size());
+    for (size_t i = 0; i < row->feeds.size(); ++i) row->outputs[i].begin(row->feeds[i].captures.size());
+  }
+}
+
+std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
+  plan();
+  bool prefilling = false;
+  for (const auto& [number, row] : rows_) prefilling |= !row->strategy->done() && !row->prompt_done;
   std::vector<Piece> pieces;
   size_t room = static_cast<size_t>(options_.prefill_chunk);
   for (const auto& [number, row] : rows_) {
@@ -142,6 +171,7 @@ void GenerationSession::run(const std::vector<Piece>& pieces) {
     for (const Capture& c : feed.captures) places.insert(models::HiddenCapture::place(c.site, c.layer));
   }
   input.tokens = mx::array(tokens.data(), {static_cast<int>(tokens.size())}, mx::int32);
+  const auto start = std::chrono::steady_clock::now();
   models::HiddenCapture capture(std::move(places));
   std::vector<models::ForwardHook*> hooks = options_.hooks;
   hooks.push_back(&capture);  // sees what the other hooks have made of it
@@ -150,6 +180,13 @@ void GenerationSession::run(const std::vector<Piece>& pieces) {
   wanted.push_back(output.logits ? mx::contiguous(*output.logits) : output.hidden);
   for (mx::array& states : wanted) states = mx::contiguous(states);
   mx::eval(wanted);
+  const bool decoding = std::all_of(pieces.begin(), pieces.end(), [](const Piece& piece) {
+    return piece.row->prompt_done && piece.count == piece.row->feeds[piece.feed].tokens.size();
+  });
+  if (decoding) {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    pass_cost_->record(pieces.size(), tokens.size(), passed.count());
+  }
   hand_out(pieces, input, capture, output.logits ? &wanted.back() : nullptr);
 }
 
@@ -176,11 +213,8 @@ void GenerationSession::hand_out(const std::vector<Piece>& pieces, const models:
   }
 }
 
-bool GenerationSession::step() {
-  events_.clear();
-  const std::vector<Piece> pieces = next_pass();
-  if (pieces.empty()) return false;
-  run(pieces);
+bool GenerationSession::advance() {
+  bool any = false;
   for (const auto& [number, row] : rows_) {
     if (row->strategy->done() || row->feeds.empty()) continue;
     bool complete = true;
@@ -188,7 +222,21 @@ bool GenerationSession::step() {
     if (!complete) continue;
     row->prompt_done = true;
     row->strategy->advance(cache_, {row->outputs.data(), row->feeds.size()}, events_);
-    row->feeds.clear();
+    if (!row->strategy->has_more()) row->feeds.clear();
+    any = true;
+  }
+  return any;
+}
+
+bool GenerationSession::step() {
+  events_.clear();
+  // What the last pass has foreseen comes out a token a step, as if each had had a pass of its own: so
+  // a caller can end a row at any of them.
+  if (!advance()) {
+    const std::vector<Piece> pieces = next_pass();
+    if (pieces.empty()) return false;
+    run(pieces);
+    advance();
   }
   retire();
   return active();

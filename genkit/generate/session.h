@@ -6,7 +6,10 @@
 #include <vector>
 
 #include "genkit/cache/kv_cache.h"
+#include "genkit/generate/draft_passes.h"
 #include "genkit/generate/generate.h"
+#include "genkit/generate/pass_cost.h"
+#include "genkit/generate/row_setup.h"
 #include "genkit/generate/strategy.h"
 
 namespace genkit::models {
@@ -21,6 +24,8 @@ struct SessionOptions {
   std::vector<logits::UserProcessor> processors;
   logits::PrefixAllowed prefix_allowed_tokens_fn;
   ChooseContinuations choose_continuations;
+  const models::Model* assistant_model = nullptr;  ///< must outlive the session
+  ProposeTokens propose_tokens;
   int prefill_chunk = 512;
   bool skip_special_tokens = true;
   bool overrun = false;
@@ -61,11 +66,18 @@ class GenerationSession {
   size_t prompt_tokens() const { return prompt_tokens_; }  ///< of all rows, without padding
   size_t prompt_tokens_done() const { return prompt_tokens_done_; }
   const cache::KvCache& cache() const { return cache_; }
+  const cache::KvCache* draft_cache() const { return draft_ ? &draft_->cache : nullptr; }
 
  private:
   struct Row;
   struct Piece;
+  /// Who guesses for a new row, and what the caches keep for wrong guesses.
+  void prepare_drafts(RowSetup& setup);
+  /// Asks the rows that have nothing left to run what is next.
+  void plan();
   std::vector<Piece> next_pass();
+  /// Rows whose feeds have been run choose their next tokens, one each. @return whether there were any.
+  bool advance();
   void run(const std::vector<Piece>& pieces);
   /// Gives each feed its part of what a pass brought. @param logits null where none is wanted.
   void hand_out(const std::vector<Piece>& pieces, const models::ForwardInput& input,
@@ -77,6 +89,9 @@ class GenerationSession {
   SessionOptions options_;
   uint64_t fallback_seed_;
   cache::KvCache cache_;
+  std::optional<DraftModel> draft_;
+  int slack_ = 0;  ///< of both caches: the longest draft of any row
+  std::shared_ptr<PassCost> pass_cost_ = std::make_shared<PassCost>();
   std::map<size_t, std::unique_ptr<Row>> rows_;  ///< by number, until taken
   size_t next_number_ = 0;
   std::vector<StreamEvent> events_;

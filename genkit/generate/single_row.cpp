@@ -5,8 +5,10 @@
 #include <algorithm>
 
 #include "genkit/base/error.h"
+#include "genkit/generate/make_drafter.h"
 #include "genkit/logits/choose.h"
 #include "genkit/logits/selection.h"
+#include "genkit/logits/speculative.h"
 
 namespace genkit::generate {
 
@@ -36,13 +38,30 @@ SingleRow::SingleRow(RowSetup setup)
     if (negative.empty()) negative = {setup_.prompt.ids.back()};
     unconditional_.emplace(std::move(negative), setup_.cache_border, config.use_cache.value_or(true));
   }
+  drafter_ = make_drafter(setup_, chain_);
+  result_.speculative = drafter_ != nullptr;
   result_.prompt_ids = setup_.prompt.ids;
   result_.seed = setup_.key.seed;
 }
 
+Drafter* SingleRow::begin_draft() {
+  if (!drafter_ || finished_) return nullptr;
+  // The pass chooses one token more than it is given guesses; the prompt's own has none.
+  int most =
+      std::min(setup_.prompt.max_length - static_cast<int>(context_.size()) - 1, tokens_.room_for_draft());
+  if (unconditional_) most = std::min(most, unconditional_->room_for_draft());
+  if (context_.size() == setup_.prompt.ids.size()) most = 0;
+  drafter_->begin(context_, std::clamp(most, 0, config::DraftTokens::kMost));
+  return drafter_.get();
+}
+
 std::vector<Feed> SingleRow::plan(cache::KvCache& cache) {
-  std::vector<Feed> feeds{tokens_.feed(cache)};
-  if (unconditional_) feeds.push_back(unconditional_->feed(cache));
+  draft_.clear();
+  if (drafter_ && !finished_) draft_ = drafter_->tokens();
+  place_ = 0;
+  result_.drafted += draft_.size();
+  std::vector<Feed> feeds{tokens_.feed(cache, draft_)};
+  if (unconditional_) feeds.push_back(unconditional_->feed(cache, draft_));
   return feeds;
 }
 
@@ -56,18 +75,28 @@ int32_t SingleRow::named(Choose choose) const {
 }
 
 int32_t SingleRow::choose(std::span<const FeedOutput> outputs) {
-  const bool sampling = setup_.config.mode == GenerationMode::kSampling;
+  const bool sampling = config::draws(setup_.config.mode);
   const GenerationConfig& config = setup_.config.values;
   setup_.key.step = context_.size() - setup_.prompt.ids.size();
   const bool plain = chain_.empty() && !unconditional_ && !config.output_scores.value_or(false);
-  const std::span<const float> logits = outputs[0].last_logits();
+  const std::span<const float> logits = outputs[0].logits(place_);
   if (plain && !sampling) return named([&] { return logits::argmax(logits); });
   scores_.assign(logits.begin(), logits.end());
-  if (unconditional_) logits::guide(scores_, outputs[1].last_logits(), *config.guidance_scale);
+  if (unconditional_) logits::guide(scores_, outputs[1].logits(place_), *config.guidance_scale);
   logits::Scores scores(scores_);
   chain_.apply({context_}, scores);
   if (config.output_scores.value_or(false) && !finished_) result_.scores.push_back(scores_);
-  return named([&] { return sampling ? logits::sample(scores, setup_.key) : logits::argmax(scores); });
+  return named([&] { return sampling ? draw(scores) : logits::argmax(scores); });
+}
+
+int32_t SingleRow::draw(logits::Scores& scores) {
+  if (place_ < draft_.size()) {
+    const std::span<float> proposal = drafter_->scores(place_);
+    if (!proposal.empty()) {
+      return logits::verify(scores, logits::Scores(proposal), draft_[place_], setup_.key);
+    }
+  }
+  return logits::sample(scores, setup_.key);
 }
 
 void SingleRow::record(int32_t id, std::span<const float> logits) {
@@ -109,9 +138,22 @@ void SingleRow::finish(FinishReason reason, StreamEvent& event) {
   }
 }
 
-void SingleRow::advance(cache::KvCache&, std::span<const FeedOutput> outputs,
+void SingleRow::advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                         std::vector<StreamEvent>& events) {
+  const bool was_finished = finished_;
   const int32_t id = choose(outputs);
+  const bool foreseen = place_ < draft_.size() && draft_[place_] == id;
+  result_.accepted += foreseen;
+  add(id, outputs[0].logits(place_), events);
+  ++place_;
+  // A row that runs on after its end has no more drafts, so that the rest of this one is none either.
+  has_more_ = foreseen && finished_ == was_finished;
+  if (has_more_) return;
+  tokens_.drop_draft(cache);
+  if (unconditional_) unconditional_->drop_draft(cache);
+}
+
+void SingleRow::add(int32_t id, std::span<const float> logits, std::vector<StreamEvent>& events) {
   context_.push_back(id);
   tokens_.push(id);
   if (unconditional_) unconditional_->push(id);
@@ -120,7 +162,7 @@ void SingleRow::advance(cache::KvCache&, std::span<const FeedOutput> outputs,
     done_ = static_cast<int>(context_.size()) >= setup_.prompt.max_length;
     return;
   }
-  record(id, outputs[0].last_logits());
+  record(id, logits);
   StreamEvent event{.row = setup_.row, .token = id, .text = {}, .finished = false};
   const std::optional<FinishReason> reason = stop_reason(id);
   // EOS is no part of the text, whether the tokenizer calls it special or not.
@@ -146,6 +188,7 @@ void SingleRow::cancel(std::vector<StreamEvent>& events) {
 void SingleRow::release(cache::KvCache& cache) {
   tokens_.release(cache);
   if (unconditional_) unconditional_->release(cache);
+  if (drafter_) drafter_->release();
 }
 
 }  // namespace genkit::generate

@@ -54,6 +54,8 @@ class FeedOutput {
   std::vector<std::vector<float>> states_;
 };
 
+class Drafter;
+
 /// One prompt on its way to its results: says what to run next, and turns the logits that come back
 /// into tokens. Greedy decoding and sampling have one row of the cache; strategies with several
 /// branches fork it. Strategies know nothing of each other, so prompts in different modes run in
@@ -63,6 +65,12 @@ class Strategy {
   virtual ~Strategy() = default;
   /// What to run next; the prompt at first. Called only when the feeds before have been run.
   virtual std::vector<Feed> plan(cache::KvCache& cache) = 0;
+  /// What guesses this row's next tokens, its draft begun; null where nothing does. Called before plan(),
+  /// so that a draft model can run for all rows at once.
+  virtual Drafter* begin_draft() { return nullptr; }
+  /// The outputs of the last feeds hold a further token: advance() is called with them once more, before
+  /// anything else is fed.
+  virtual bool has_more() const { return false; }
   /// @param outputs one a feed, in the order of plan().
   /// @param events what has become final, appended.
   virtual void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,

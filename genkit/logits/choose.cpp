@@ -41,13 +41,13 @@ int32_t argmax(const Scores& scores) {
   return best;
 }
 
-int32_t sample(const Scores& scores, const DrawKey& key) {
+int32_t sample(const Scores& scores, const DrawKey& key, uint16_t draw) {
   const float top = scores.values()[static_cast<size_t>(argmax(scores))];
   if (std::isinf(top))
     throw Error("logits: a score is infinite, so that there is no distribution to draw from");
   double total = 0;
   scores.for_each([&](int32_t, float score) { total += std::exp(score - top); });
-  const double target = uniform(key) * total;
+  const double target = uniform(key, draw) * total;
   double passed = 0;
   int32_t chosen = -1, last = -1;
   scores.for_each([&](int32_t id, float score) {

@@ -15,7 +15,8 @@ int32_t argmax(std::span<const float> scores);
 
 /// Draws an id from softmax(scores): the first, in ascending order, at which the running sum of
 /// probabilities passes the uniform number of this key.
+/// @param draw which of the step's numbers.
 /// @throws Error as argmax, and for an infinite score.
-int32_t sample(const Scores& scores, const DrawKey& key);
+int32_t sample(const Scores& scores, const DrawKey& key, uint16_t draw = 0);
 
 }  // namespace genkit::logits

@@ -89,6 +89,44 @@ TEST(Generate, ASampleDoesNotDependOnTheBatchSize) {
   EXPECT_NE(together[0]["ids"], together[1]["ids"]);  // rows draw their own
 }
 
+TEST(Generate, SpeculationIsCountedAndChangesNoToken) {
+  const std::vector<std::string> prompt = {"--prompt-ids", "5,6,7,8,5,6,7", "--output", "json"};
+  const json plain = parse(run_program(generate(prompt)))["rows"][0];
+  EXPECT_FALSE(plain.contains("drafted"));
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), prompt.begin(), prompt.end());
+    return parse(run_program(generate(more)))["rows"][0];
+  };
+  const json lookup = with({"--prompt-lookup-num-tokens", "4", "--max-matching-ngram-size", "2"});
+  EXPECT_EQ(lookup["ids"], plain["ids"]);
+  EXPECT_TRUE(lookup.contains("drafted"));
+  // The model as its own draft is always right.
+  const json drafted = with({"--draft-model", golden_model("llama"), "--num-draft-tokens", "2",
+                             "--assistant-confidence-threshold", "0"});
+  EXPECT_EQ(drafted["ids"], plain["ids"]);
+  EXPECT_EQ(drafted["drafted"], 3);
+  EXPECT_EQ(drafted["accepted"], 3);
+  EXPECT_EQ(with({"--draft-model", golden_model("llama_draft"), "--num-draft-tokens", "auto"})["ids"],
+            plain["ids"]);
+}
+
+TEST(Generate, SpeculationIsRefusedByNameWhereItCannotBe) {
+  const auto refused = [](std::vector<std::string> more) {
+    more.insert(more.end(), {"--prompt-ids", "5,6"});
+    const Outcome run = run_program(generate(more));
+    EXPECT_EQ(run.code, 2);
+    return run.err;
+  };
+  EXPECT_THAT(refused({"--prompt-lookup-num-tokens", "4", "--num-beams", "2"}),
+              HasSubstr("prompt_lookup_num_tokens: 4 has no effect in beam decoding"));
+  EXPECT_THAT(refused({"--draft-model", golden_model("llama_draft"), "--num-beams", "2"}),
+              HasSubstr("assistant_model: a draft model has no effect in beam decoding"));
+  EXPECT_THAT(refused({"--draft-model", golden_model("gemma2")}),
+              HasSubstr("assistant_model: its vocabulary of"));
+  EXPECT_THAT(refused({"--num-draft-tokens", "4"}),
+              HasSubstr("num_assistant_tokens: 4 has no effect in greedy"));
+}
+
 TEST(Generate, TextOfSeveralPromptsIsSetApart) {
   const Outcome run = run_program(with_text({"--prompt", "Hello", "--prompt", "You"}));
   EXPECT_EQ(run.code, 0) << run.err;

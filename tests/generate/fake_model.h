@@ -20,7 +20,8 @@ class FakeModel : public models::Model {
  public:
   static constexpr int kVocab = 48;
 
-  explicit FakeModel(int max_positions = 4096) : Model(make_config(max_positions)) {}
+  explicit FakeModel(int max_positions = 4096, int vocab = kVocab)
+      : Model(make_config(max_positions, vocab)) {}
 
   std::vector<ops::KvShape> cache_layers() const override {
     return {{.kv_heads = 1, .head_dim = 1, .value_dim = 1}};
@@ -47,8 +48,15 @@ class FakeModel : public models::Model {
         const auto* keys = static_cast<const float*>(store.page_at(p).keys());
         hash = mix(hash, static_cast<uint64_t>(keys[p % ops::KvPage::kPageTokens]));
         if (p < store.length() - wanted(input, row)) continue;
+        const uint64_t seen = unit(mix(hash, 77)) < noise ? mix(hash, 99) : hash;
         for (int id = 0; id < kVocab; ++id) {
-          logits.push_back(static_cast<float>(mix(hash, 1000 + id) >> 40) / 0x1.0p24f * 8);
+          logits.push_back(static_cast<float>(unit(mix(seen, 1000 + static_cast<uint64_t>(id)))) * 8);
+        }
+        if (period > 0 && p >= kRepeatsFrom) {
+          const int before = p + 1 - period;
+          const auto* old = static_cast<const float*>(store.page_at(before).keys());
+          const auto id = static_cast<size_t>(old[before % ops::KvPage::kPageTokens]);
+          logits[logits.size() - kVocab + id] += 20;
         }
       }
     }
@@ -62,13 +70,17 @@ class FakeModel : public models::Model {
     return out;
   }
 
-  std::optional<int> border;            ///< @see Model::cache_border
+  std::optional<int> border;  ///< @see Model::cache_border
+  double noise = 0;           ///< share of contexts in which it is of another mind than a model without
+  int period = 0;             ///< above 0: rows of some length go on as they did so many tokens before
   mutable std::vector<int> pass_sizes;  ///< tokens of each pass so far
 
  private:
-  static config::ModelConfig make_config(int max_positions) {
+  static constexpr int kRepeatsFrom = 24;
+  static double unit(uint64_t hash) { return static_cast<double>(hash >> 40) / 0x1.0p24; }
+  static config::ModelConfig make_config(int max_positions, int vocab) {
     config::ModelConfig config;
-    config.vocab_size = kVocab;
+    config.vocab_size = vocab;
     config.max_position_embeddings = max_positions;
     return config;
   }

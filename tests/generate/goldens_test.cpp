@@ -46,6 +46,26 @@ TEST_F(Goldens, BeamSearch) {
   EXPECT_GE(report.summary().passed, 170u);
 }
 
+TEST_F(Goldens, AssistedGeneration) {
+  const GoldenFile recorded = file("generate");
+  for (const JsonView& c : recorded.cases()) {
+    if (c.at("mode").string() != "assisted") continue;
+    report.run(c.at("name").string(), [&] {
+      std::shared_ptr<const models::Model> draft;
+      if (const auto named = c.find("assistant")) draft = set.model(named->at("model").string());
+      check_generation(*set.model(c.at("model").string()), nullptr, recorded, c, draft.get());
+    });
+  }
+  EXPECT_EQ(report.summary().failed, 0u) << out.str();
+  EXPECT_GE(report.summary().passed, 20u);
+}
+
+TEST_F(Goldens, SpeculativeSampling) {
+  run_speculative(file("speculative"), set, report);
+  EXPECT_EQ(report.summary().failed, 0u) << out.str();
+  EXPECT_GE(report.summary().passed, 12u);
+}
+
 TEST_F(Goldens, BeamSampling) {
   run_generate(file("beam_sample"), set, report);
   EXPECT_EQ(report.summary().failed, 0u) << out.str();

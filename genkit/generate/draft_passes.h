@@ -1,0 +1,26 @@
+#pragma once
+
+#include <span>
+
+#include "genkit/cache/kv_cache.h"
+#include "genkit/generate/drafter.h"
+#include "genkit/models/model.h"
+
+namespace genkit::generate {
+
+/// What a session's rows share of a draft model.
+struct DraftModel {
+  const models::Model& model;
+  cache::KvCache cache;
+  double cost;  ///< of a token, in units of the model's own
+};
+
+/// @param model that the drafts are for.
+/// @throws ArgumentError naming `assistant_model`: another vocabulary.
+DraftModel make_draft_model(const models::Model& draft, const models::Model& model);
+
+/// Completes the drafts of several rows: one pass of the draft model a drafted token, all rows in it.
+/// Prompts that it has not seen go first, in passes of at most `chunk` tokens.
+void run_drafts(DraftModel& draft, std::span<Drafter* const> drafters, int chunk);
+
+}  // namespace genkit::generate
