@@ -72,10 +72,17 @@ BENCHMARK(peak)->UseRealTime();
 
 void linear_weight(benchmark::State& state, WeightFormat format, bool int8) {
   const int64_t out = state.range(0), in = state.range(1), rows = state.range(2);
+  const int bits = format == WeightFormat::kAffine ? static_cast<int>(state.range(3)) : 0;
   WeightRows w;
   w.format = format;
   w.in = in;
-  w.row_bytes = row_bytes(format, in);
+  w.row_bytes = bits > 0 ? static_cast<size_t>(in * bits / 8) : row_bytes(format, in);
+  // Affine scales and biases of 64 numbers each, in halves; a small part of the bytes, left out of the count.
+  w.bits = bits;
+  w.group_size = 64;
+  w.scale_format = WeightFormat::kF16;
+  const std::vector<uint16_t> scales(bits > 0 ? out * in / 64 : 0, 0x2c00);
+  w.scales = w.biases = reinterpret_cast<const uint8_t*>(scales.data());
   const size_t bytes = w.row_bytes * out;
   const size_t copies = rows == 1 ? std::max<size_t>(1, kColdBytes / bytes) : 1;
   std::vector<uint8_t> data(bytes * copies);
@@ -165,16 +172,23 @@ void register_linear() {
                {WeightFormat::kQ4_0, 4096, 640},  {WeightFormat::kIQ4_NL, 4096, 640},
                {WeightFormat::kQ2_K, 2048, 2048}, {WeightFormat::kQ3_K, 2048, 2048},
                {WeightFormat::kQ4_K, 2048, 2048}, {WeightFormat::kQ5_K, 2048, 2048},
-               {WeightFormat::kQ6_K, 2048, 2048}};
+               {WeightFormat::kQ6_K, 2048, 2048}, {WeightFormat::kIQ4_XS, 2048, 2048},
+               {WeightFormat::kMXFP4, 2048, 2048}};
   for (const auto& c : cases) {
     for (const bool int8 : {true, false}) {
       if (int8 && !is_quantized(c.format)) continue;
       const std::string name = "linear/" + std::string(traits(c.format).name) + (int8 ? "/int8" : "/fp32");
       auto* b = benchmark::RegisterBenchmark(name.c_str(), linear_weight, c.format, int8);
-      for (const int64_t rows : {1, 8, 256}) b->Args({c.out, c.in, rows});
+      for (const int64_t rows : {1, 8, 32, 256}) b->Args({c.out, c.in, rows});
       b->UseRealTime()->Unit(benchmark::kMicrosecond);
     }
   }
+  auto* affine =
+      benchmark::RegisterBenchmark("linear/affine/int8", linear_weight, WeightFormat::kAffine, true);
+  for (const int64_t bits : {4, 8}) {
+    for (const int64_t rows : {1, 8, 256}) affine->Args({2048, 2048, rows, bits});
+  }
+  affine->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 
 }  // namespace

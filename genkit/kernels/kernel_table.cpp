@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <cstdlib>
 #include <string>
@@ -14,7 +18,7 @@ namespace genkit::kernels {
 
 extern const KernelTable kPortable;
 #if defined(__x86_64__)
-extern const KernelTable kAvx2, kAvx512, kAvx512Vnni;
+extern const KernelTable kAvx2, kAvx512, kAvx512Vnni, kAmx;
 #elif defined(__aarch64__)
 extern const KernelTable kNeon;
 #endif
@@ -38,11 +42,26 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+
+// The system keeps tiles only for a process that has asked; its yes holds for all threads.
+bool has_amx() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // of leaf 7's edx
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!has_vnni() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kTile) == 0 || (edx & kInt8) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 #endif
 
 // Best first.
 const Target kTargets[] = {
 #if defined(__x86_64__)
+    {&kAmx, has_amx},
     {&kAvx512Vnni, has_vnni},
     {&kAvx512, has_avx512},
     {&kAvx2, has_avx2},

@@ -28,6 +28,8 @@ struct Int8Rows {
   const int8_t* codes = nullptr;  ///< [rows, in]
   const float* scales = nullptr;  ///< [rows, in / 32]
   const int32_t* sums = nullptr;  ///< [rows, in / 16] of the codes of 16
+  /// What KernelTable::arrange made of them; null for one row and where the target needs none.
+  const void* arranged = nullptr;
 };
 
 /// Products of `rows` activations with the weight's rows [first, first + count).
@@ -35,7 +37,7 @@ struct LinearTask {
   const WeightRows* weight = nullptr;
   const float* bias = nullptr;  ///< [all rows of the weight], or null
   int64_t first = 0;
-  int count = 0;  ///< up to kRowBlock
+  int count = 0;  ///< linear_f32: up to kRowBlock
   int64_t rows = 0;
   float* y = nullptr;  ///< [rows, ldy]; columns first.. are written
   int64_t ldy = 0;
@@ -76,6 +78,10 @@ struct KernelTable {
   size_t (*linear_int8_scratch)(const WeightRows& w);
   /// The same over int8 activations; every quantised format.
   void (*linear_int8)(const LinearTask& task, const Int8Rows& x, void* scratch);
+  /// Bytes of `rows` activations in the order that this target multiplies; null: as they are.
+  size_t (*arranged_size)(int64_t rows, int64_t in);
+  /// Puts activations [16 * block, 16 * block + 16) into that order, in `out` of all of them.
+  void (*arrange)(const Int8Rows& x, int64_t rows, int64_t in, int64_t block, void* out);
   /// Rounds a row of `in` (a multiple of 32) numbers.
   void (*quantize)(const float* x, int64_t in, int8_t* codes, float* scales, int32_t* sums);
   /// Row `row` in fp32, equal to dequantize_row bit for bit.
@@ -105,7 +111,7 @@ struct KernelTable {
   int64_t (*above)(const float* x, int64_t n, float bound, int64_t* from, int32_t* indices, int64_t room);
 };
 
-/// Names as MLXGK_ISA spells them: portable, avx2, avx512, avx512vnni, neon.
+/// Names as MLXGK_ISA spells them: portable, avx2, avx512, avx512vnni, amx, neon.
 /// @return the table of that name, or null when this machine or build lacks it.
 const KernelTable* kernels_named(const char* name);
 

@@ -13,30 +13,43 @@ namespace {
 // share them.
 class RoundedRows {
  public:
+  static constexpr size_t kAlignment = 64;
   void round(const float* x, int64_t rows, int64_t in, const KernelTable& table) {
     codes_.resize(static_cast<size_t>(rows * in));
     scales_.resize(static_cast<size_t>(rows * in / 32));
     sums_.resize(static_cast<size_t>(rows * in / 16));
+    arranged_ = nullptr;
     parallel_for(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(in, 1)),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t r = begin; r < end; ++r)
                      table.quantize(x + r * in, in, codes_.data() + r * in, scales_.data() + r * in / 32,
                                     sums_.data() + r * in / 16);
                  });
+    if (rows == 1 || table.arrange == nullptr) return;
+    arrangement_.resize(table.arranged_size(rows, in) + kAlignment);
+    char* start = arrangement_.data();
+    start += (kAlignment - reinterpret_cast<uintptr_t>(start) % kAlignment) % kAlignment;
+    const Int8Rows plain = view();
+    parallel_for((rows + 15) / 16, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) table.arrange(plain, rows, in, b, start);
+    });
+    arranged_ = start;
   }
-  Int8Rows view() const { return {codes_.data(), scales_.data(), sums_.data()}; }
+  Int8Rows view() const { return {codes_.data(), scales_.data(), sums_.data(), arranged_}; }
 
  private:
   std::vector<int8_t> codes_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_;
+  std::vector<char> arrangement_;
+  const void* arranged_ = nullptr;
 };
 
 // Weight rows that a thread takes at a time: enough work to be worth the hand-over, few enough
 // that no thread waits long for the last one.
 int64_t rows_at_a_time(const LinearTarget& t, int64_t rows) {
-  constexpr int64_t kWork = 192 * 1024;  // multiply-adds, counting the reading of a weight as one
-  const int64_t per_block = kRowBlock * t.weight.in * std::max<int64_t>(1, rows);
+  constexpr int64_t kWork = 192 * 1024;  // in readings of a weight; about 8 rows' products cost one
+  const int64_t per_block = kRowBlock * t.weight.in * (8 + rows) / 8;
   return kRowBlock * std::clamp<int64_t>(kWork / std::max<int64_t>(1, per_block), 1, 64);
 }
 
@@ -83,12 +96,15 @@ void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTa
       void* memory =
           scratch(t.int8 ? table.linear_int8_scratch(t.weight) : table.linear_f32_scratch(t.weight, rows));
       LinearTask task{&t.weight, t.bias, 0, 0, rows, t.y, t.out};
-      for (task.first = pieces[p].first; task.first < pieces[p].last; task.first += kRowBlock) {
+      task.first = pieces[p].first;
+      if (t.int8) {
+        task.count = static_cast<int>(pieces[p].last - task.first);
+        table.linear_int8(task, codes, memory);
+        continue;
+      }
+      for (; task.first < pieces[p].last; task.first += kRowBlock) {
         task.count = static_cast<int>(std::min<int64_t>(kRowBlock, pieces[p].last - task.first));
-        if (t.int8)
-          table.linear_int8(task, codes, memory);
-        else
-          table.linear_f32(task, x, in, memory);
+        table.linear_f32(task, x, in, memory);
       }
     }
   });

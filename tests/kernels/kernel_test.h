@@ -19,7 +19,7 @@ namespace genkit::kernels::testing {
 /// The tables of every instruction set that this machine has.
 inline std::vector<const KernelTable*> all_tables() {
   std::vector<const KernelTable*> tables;
-  for (const char* name : {"portable", "avx2", "avx512", "avx512vnni", "neon"}) {
+  for (const char* name : {"portable", "avx2", "avx512", "avx512vnni", "amx", "neon"}) {
     if (const KernelTable* t = kernels_named(name)) tables.push_back(t);
   }
   return tables;

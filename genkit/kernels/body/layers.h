@@ -95,8 +95,9 @@ inline V16 activated(V16 x) {
     case ActivationKind::kGelu:
       return mul(half_x, add(one, erf(mul(x, set1(0.70710678118654752f)))));
     case ActivationKind::kGeluTanh: {
-      const V16 cubed = mul(mul(x, x), mul(x, set1(0.044715f)));
-      return mul(half_x, add(one, tanh(mul(set1(0.79788456080286536f), add(x, cubed)))));
+      // (1 + tanh u) / 2 = 1 / (1 + e^-2u): half the work, and nothing cancels for negative x.
+      const V16 inner = fma(mul(x, x), set1(-0.07135481627260025f), set1(-1.5957691216057308f));
+      return div(x, add(one, exp(mul(x, inner))));
     }
     default:
       return x;

@@ -68,6 +68,9 @@ inline void multiply(int r, int c, const float* x, int64_t ldx, const float* w, 
 
 inline void finish(const V16* acc, int count, float* out) {
   int i = 0;
+#if defined(__AVX512F__)
+  for (; i + 16 <= count; i += 16) sums16(acc + i, out + i);
+#endif
   for (; i + 4 <= count; i += 4) sums4(acc + i, out + i);
   for (; i < count; ++i) out[i] = sum(acc[i]);
 }
@@ -121,6 +124,99 @@ inline bool in_place(const WeightRows& w) {
   return w.format == WeightFormat::kF32 && reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0;
 }
 
+template <WeightFormat kFormat>
+inline V16 load_weight(const uint8_t* p) {
+  if constexpr (kFormat == WeightFormat::kF16) return load_half(reinterpret_cast<const uint16_t*>(p));
+  if constexpr (kFormat == WeightFormat::kBF16) return load_bfloat(reinterpret_cast<const uint16_t*>(p));
+  return load(reinterpret_cast<const float*>(p));
+}
+
+// Few rows of activations with C rows of a dense weight as it lies in memory, at any address. The
+// steps are those of multiply_panel.
+template <int R, int C, WeightFormat kFormat>
+inline void multiply_few(const float* x, int64_t ldx, const uint8_t* w, int64_t in, V16* acc) {
+  constexpr int64_t kBytes = kFormat == WeightFormat::kF32 ? 4 : 2;
+  const int64_t row_bytes = in * kBytes;
+  // Two groups of rows ahead, in the order in which they lie; @see multiply_row of linear_row.h.
+  const uint8_t* ahead = w + 2 * C * row_bytes;
+  V16 total[R][C];
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) total[r][c] = zero();
+  }
+  int64_t k = 0;
+  for (; k + 16 <= in; k += 16) {
+    for (int64_t i = 0; i < 16 * kBytes * C; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+    ahead += 16 * kBytes * C;
+    V16 wv[C];
+    for (int c = 0; c < C; ++c) wv[c] = load_weight<kFormat>(w + c * row_bytes + k * kBytes);
+    for (int r = 0; r < R; ++r) {
+      const V16 xv = load(x + r * ldx + k);
+      for (int c = 0; c < C; ++c) total[r][c] = fma(xv, wv[c], total[r][c]);
+    }
+  }
+  if (k < in) {
+    const int rest = static_cast<int>(in - k);
+    for (int c = 0; c < C; ++c) {
+      uint8_t part[64] = {};
+      __builtin_memcpy(part, w + c * row_bytes + k * kBytes, rest * kBytes);
+      const V16 wv = load_weight<kFormat>(part);
+      for (int r = 0; r < R; ++r) total[r][c] = fma(load_part(x + r * ldx + k, rest), wv, total[r][c]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) acc[r * C + c] = total[r][c];
+  }
+}
+
+template <int R, int C, WeightFormat kFormat>
+inline void few_columns(const LinearTask& task, int column, const float* x, int64_t ldx) {
+  const WeightRows& w = *task.weight;
+  V16 acc[R * C];
+  multiply_few<R, C, kFormat>(x, ldx, w.data + (task.first + column) * static_cast<int64_t>(w.row_bytes),
+                              w.in, acc);
+  float out[R * C];
+  finish(acc, R * C, out);
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) {
+      const int64_t to = task.first + column + c;
+      task.y[r * task.ldy + to] = task.bias ? out[r * C + c] + task.bias[to] : out[r * C + c];
+    }
+  }
+}
+
+template <int R, WeightFormat kFormat>
+inline void few_rows(const LinearTask& task, const float* x, int64_t ldx) {
+  constexpr int kWide = R == 1 ? (kMr * kNr >= 24 ? 8 : 4) : kNr;
+  int c = 0;
+  for (; c + kWide <= task.count; c += kWide) few_columns<R, kWide, kFormat>(task, c, x, ldx);
+  for (; c < task.count; ++c) few_columns<R, 1, kFormat>(task, c, x, ldx);
+}
+
+template <WeightFormat kFormat, int R = kMr>
+inline void few_of(const LinearTask& task, const float* x, int64_t ldx) {
+  if (task.rows == R) return few_rows<R, kFormat>(task, x, ldx);
+  if constexpr (R > 1) few_of<kFormat, R - 1>(task, x, ldx);
+}
+
+/// No more rows than the registers hold, of a dense weight: nothing to gain from unpacking it.
+/// @return false when the task is another one.
+inline bool linear_f32_few(const LinearTask& task, const float* x, int64_t ldx) {
+  if (task.rows > kMr) return false;
+  switch (task.weight->format) {
+    case WeightFormat::kF32:
+      few_of<WeightFormat::kF32>(task, x, ldx);
+      return true;
+    case WeightFormat::kF16:
+      few_of<WeightFormat::kF16>(task, x, ldx);
+      return true;
+    case WeightFormat::kBF16:
+      few_of<WeightFormat::kBF16>(task, x, ldx);
+      return true;
+    default:
+      return false;
+  }
+}
+
 size_t linear_f32_scratch(const WeightRows& w, int64_t rows) {
   const size_t tile = in_place(w) ? 0 : sizeof(float) * kRowBlock * kDepth;
   const size_t sums = w.in > kDepth ? sizeof(V16) * kRowBlock * static_cast<size_t>(rows) : 0;
@@ -128,6 +224,7 @@ size_t linear_f32_scratch(const WeightRows& w, int64_t rows) {
 }
 
 void linear_f32(const LinearTask& task, const float* x, int64_t ldx, void* scratch) {
+  if (linear_f32_few(task, x, ldx)) return;
   const WeightRows& w = *task.weight;
   char* memory = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
   const bool direct = in_place(w);

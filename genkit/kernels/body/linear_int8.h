@@ -3,6 +3,20 @@
 // the format has biases, sum += bias * (activation scale * sum of codes), fused. The integer dots
 // are exact, so the bits depend neither on the batch nor on how a target finds them.
 
+inline int32_t sum_of_codes(const int8_t* codes) {
+#if defined(__AVX2__)
+  const __m128i pairs =
+      _mm_maddubs_epi16(_mm_set1_epi8(1), _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
+  __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi16(1));
+  fours = _mm_add_epi32(fours, _mm_unpackhi_epi64(fours, fours));
+  return _mm_cvtsi128_si32(_mm_add_epi32(fours, _mm_shuffle_epi32(fours, 1)));
+#else
+  int32_t total = 0;
+  for (int i = 0; i < 16; ++i) total += codes[i];
+  return total;
+#endif
+}
+
 // Activations carry one scale for every 32 numbers.
 void quantize(const float* x, int64_t in, int8_t* codes, float* scales, int32_t* sums) {
   for (int64_t k = 0; k < in; k += 32) {
@@ -19,11 +33,7 @@ void quantize(const float* x, int64_t in, int8_t* codes, float* scales, int32_t*
       __builtin_memset(codes + k, 0, 32);
       scales[k / 32] = finite == 0.0f ? 0.0f : __builtin_nanf("");
     }
-    for (int h = 0; h < 2; ++h) {
-      int32_t total = 0;
-      for (int i = 0; i < 16; ++i) total += codes[k + 16 * h + i];
-      sums[k / 16 + h] = total;
-    }
+    for (int h = 0; h < 2; ++h) sums[k / 16 + h] = sum_of_codes(codes + k + 16 * h);
   }
 }
 
@@ -45,10 +55,10 @@ size_t linear_int8_scratch(const WeightRows& w) {
 }
 
 #if defined(__AVX2__)
-template <WeightFormat kFormat>
+template <class Tag>
 inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count, uint8_t flip, Tile& tile) {
-  constexpr CodeTraits t = code_traits(kFormat, 0);
-  constexpr int kGroups = FormatTag<kFormat>::kGroups, kScales = kGroups * 32 / t.group;
+  constexpr CodeTraits t = Tag::kTraits;
+  constexpr int kGroups = Tag::kGroups, kScales = kGroups * 32 / t.group;
   const int64_t row_bytes = static_cast<int64_t>(w.row_bytes), block_bytes = row_bytes * 32 * kGroups / w.in;
   alignas(64) uint8_t codes[kRowBlock * kStretch];
   if (w.in % 64 != 0) __builtin_memset(codes, 0, sizeof codes);
@@ -65,8 +75,8 @@ inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count,
       for (int64_t i = 0; i < kRowBlock * block_bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
       ahead += kRowBlock * block_bytes;
       for (int h = 0; h < 2; ++h) {
-        __m256 scales[16], biases[8];
-        block_scales<kFormat>(rows[h], at, scales, biases);
+        __m256 scales[16], biases[16];
+        block_scales<Tag>(rows[h], (k + c) / (32 * kGroups), at, scales, biases);
         const int64_t to = group * kRowBlock + kRowLanes * h;
         for (int g = 0; g < kScales; ++g) _mm256_storeu_ps(tile.scales + to + g * kRowBlock, scales[g]);
         if constexpr (t.biased) {
@@ -76,7 +86,7 @@ inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count,
           uint8_t* out = codes + (kRowLanes * h + r) * kStretch + c;
           for (int g = 0; g < kGroups; ++g)
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * g),
-                                codes_of<kFormat>(rows[h].rows[r] + at, g));
+                                codes_of<Tag>(rows[h].rows[r] + at, g));
         }
       }
     }
@@ -96,8 +106,8 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
     tile.correction = 128;
   }
 #if defined(__AVX2__)
-  if (fits_lanes(w) && with_row_format(w.format, [&](auto tag) {
-        unpack_tile_by_blocks<decltype(tag)::kValue>(w, first, count, flip, tile);
+  if (fits_lanes(w) && with_row_format(w, [&](auto tag) {
+        unpack_tile_by_blocks<decltype(tag)>(w, first, count, flip, tile);
       }))
     return;
 #endif
@@ -128,7 +138,44 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
   }
 }
 
-template <int R, int kGroup, bool kNarrow, bool kBiased>
+// How many products of four codes and activations the target may add up in 16 bits: the greatest code
+// times 127, twice a step. 0 for codes of 8 bits.
+constexpr int narrow_steps(WeightFormat format, int bits) {
+  switch (format) {
+    case WeightFormat::kQ5_0:
+    case WeightFormat::kQ5_1:
+    case WeightFormat::kQ5_K:
+      return 4;
+    case WeightFormat::kQ6_K:
+      return 2;
+    case WeightFormat::kAffine:
+      return bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 0;
+    default:
+      return code_traits(format, bits).wide ? 0 : 8;
+  }
+}
+
+/// dot[r] += the integer dots of kCodes codes with activation m + r.
+template <int R, int kCodes, int kSteps>
+inline void dot_codes(const uint8_t* w, const int8_t* x, int64_t ldx, I16* dot) {
+  if constexpr (kPairSums && kSteps > 0) {
+    constexpr int kStretch = kSteps < kCodes / 4 ? kSteps : kCodes / 4;
+    for (int j = 0; j < kCodes / 4; j += kStretch) {
+      I16 pairs[R];
+      for (int r = 0; r < R; ++r) pairs[r] = set1_int(0);
+      for (int i = j; i < j + kStretch; ++i) {
+        for (int r = 0; r < R; ++r) pairs[r] = add_pairs(pairs[r], w + 64 * i, x + r * ldx + 4 * i);
+      }
+      for (int r = 0; r < R; ++r) dot[r] = add_widened(dot[r], pairs[r]);
+    }
+  } else {
+    for (int j = 0; j < kCodes / 4; ++j) {
+      for (int r = 0; r < R; ++r) dot[r] = dot4<(kSteps > 0)>(dot[r], w + 64 * j, x + r * ldx + 4 * j);
+    }
+  }
+}
+
+template <int R, int kGroup, int kSteps, bool kBiased>
 inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, V16* acc) {
   V16 total[R];
   for (int r = 0; r < R; ++r) total[r] = zero();
@@ -142,11 +189,7 @@ inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int6
       sums[r] = kGroup == 16 ? s[0] : s[0] + s[1];
       dot[r] = set1_int(tile.correction * sums[r]);
     }
-    const uint8_t* w = tile.codes + k * kRowBlock;
-    for (int j = 0; j < kGroup / 4; ++j) {
-      for (int r = 0; r < R; ++r)
-        dot[r] = dot4<kNarrow>(dot[r], w + 64 * j, x.codes + (m + r) * in + k + 4 * j);
-    }
+    dot_codes<R, kGroup, kSteps>(tile.codes + k * kRowBlock, x.codes + m * in + k, in, dot);
     const V16 scale = load(tile.scales + g * kRowBlock);
     for (int r = 0; r < R; ++r) {
       const float xs = x.scales[(m + r) * per_scale + k / 32];
@@ -157,30 +200,30 @@ inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int6
   for (int r = 0; r < R; ++r) acc[r] = total[r];
 }
 
-template <int kGroup, bool kNarrow, bool kBiased>
+template <int kGroup, int kSteps, bool kBiased>
 inline int multiply_some(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, int64_t left, V16* acc) {
   if (left >= kPanel) {
-    multiply_codes<kPanel, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+    multiply_codes<kPanel, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
     return kPanel;
   }
   if (kPanel > 4 && left >= 4) {
-    multiply_codes<4, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+    multiply_codes<4, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
     return 4;
   }
   if (kPanel > 2 && left >= 2) {
-    multiply_codes<2, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+    multiply_codes<2, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
     return 2;
   }
-  multiply_codes<1, kGroup, kNarrow, kBiased>(tile, in, x, m, acc);
+  multiply_codes<1, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
   return 1;
 }
 
-template <int kGroup, bool kNarrow, bool kBiased>
+template <int kGroup, int kSteps, bool kBiased>
 inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Rows& x) {
   const int64_t in = task.weight->in;
   for (int64_t m = 0; m < task.rows;) {
     V16 acc[kPanel];
-    const int done = multiply_some<kGroup, kNarrow, kBiased>(tile, in, x, m, task.rows - m, acc);
+    const int done = multiply_some<kGroup, kSteps, kBiased>(tile, in, x, m, task.rows - m, acc);
     for (int r = 0; r < done; ++r) {
       if (task.bias) acc[r] = add(acc[r], load_part(task.bias + task.first, task.count));
       float* y = task.y + (m + r) * task.ldy + task.first;
@@ -193,24 +236,45 @@ inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Ro
   }
 }
 
-void linear_int8(const LinearTask& task, const Int8Rows& x, void* scratch) {
-  if (linear_row(task, x)) return;
-  const WeightRows& w = *task.weight;
-  const CodeTraits t = code_traits(w.format, w.bits);
+inline Tile tile_in(void* scratch, const WeightRows& w, const CodeTraits& t) {
   char* memory = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
   Tile tile;
   tile.codes = reinterpret_cast<uint8_t*>(memory);
   tile.scales = reinterpret_cast<float*>(memory + padded(w.in) * kRowBlock);
   tile.biases = tile.scales + w.in / t.group * kRowBlock;
-  unpack_tile(w, task.first, task.count, t, tile);
+  tile.correction = 0;
+  return tile;
+}
+
+template <int kSteps>
+inline void multiply_unpacked(const LinearTask& task, const CodeTraits& t, const Int8Rows& x,
+                              const Tile& tile) {
   if (t.group == 16) {
-    if (t.biased) return multiply_tile<16, true, true>(task, tile, x);
-    return multiply_tile<16, true, false>(task, tile, x);
+    if (t.biased) return multiply_tile<16, kSteps, true>(task, tile, x);
+    return multiply_tile<16, kSteps, false>(task, tile, x);
   }
-  if (t.wide) {
-    if (t.biased) return multiply_tile<32, false, true>(task, tile, x);
-    return multiply_tile<32, false, false>(task, tile, x);
+  if (t.biased) return multiply_tile<32, kSteps, true>(task, tile, x);
+  return multiply_tile<32, kSteps, false>(task, tile, x);
+}
+
+inline void multiply_block(const LinearTask& task, const CodeTraits& t, const Int8Rows& x, Tile& tile) {
+  const WeightRows& w = *task.weight;
+  unpack_tile(w, task.first, task.count, t, tile);
+  const int steps = narrow_steps(w.format, w.bits);
+  if (steps == 0) return multiply_unpacked<0>(task, t, x, tile);
+  if (!kPairSums || steps == 8) return multiply_unpacked<8>(task, t, x, tile);
+  if (steps == 4) return multiply_unpacked < kPairSums ? 4 : 8 > (task, t, x, tile);
+  return multiply_unpacked < kPairSums ? 2 : 8 > (task, t, x, tile);
+}
+
+void linear_int8(const LinearTask& task, const Int8Rows& x, void* scratch) {
+  if (linear_row(task, x)) return;
+  const CodeTraits t = code_traits(task.weight->format, task.weight->bits);
+  Tile tile = tile_in(scratch, *task.weight, t);
+  LinearTask block = task;
+  for (int done = 0; done < task.count; done += kRowBlock) {
+    block.first = task.first + done;
+    block.count = task.count - done < kRowBlock ? task.count - done : kRowBlock;
+    multiply_block(block, t, x, tile);
   }
-  if (t.biased) return multiply_tile<32, true, true>(task, tile, x);
-  return multiply_tile<32, true, false>(task, tile, x);
 }

@@ -12,6 +12,12 @@
 #include "genkit/kernels/body/simd_generic.h"
 #endif
 
+/// A number as a type, for unrolling by hand.
+template <int kNumber>
+struct IntTag {
+  static constexpr int kValue = kNumber;
+};
+
 /// Sum of the lanes: halves, quarters, then ((0 + 2) + (1 + 3)).
 #if defined(__AVX2__)
 inline float sum_of_four(__m128 q) {
@@ -38,6 +44,13 @@ inline void sums4(const V16* a, float* out) {
 }
 #endif
 
+#if defined(__AVX2__)
+inline float largest(V16 a) {
+  __m128 q = quarter_max(a);
+  q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+#else
 inline float largest(V16 a) {
   float lanes[16];
   store(lanes, a);
@@ -45,3 +58,4 @@ inline float largest(V16 a) {
   for (int i = 1; i < 16; ++i) best = lanes[i] > best ? lanes[i] : best;
   return best;
 }
+#endif

@@ -73,6 +73,10 @@ inline __m128 quarter_sum(V16 x) {
   const __m256 half = _mm256_add_ps(x.a, x.b);
   return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
+inline __m128 quarter_max(V16 x) {
+  const __m256 half = _mm256_max_ps(x.a, x.b);
+  return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
 
 inline V16 to_float(I16 x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 inline I16 set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
@@ -97,6 +101,24 @@ inline I16 dot4(I16 acc, const uint8_t* w, const int8_t* x) {
   return {dot4_half<kNarrow>(acc.a, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)), xs),
           dot4_half<kNarrow>(acc.b, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32)), xs)};
 }
+
+/// Products of codes and activations added in pairs of 16 bits, lane by lane; the caller sees to it that
+/// they fit.
+inline I16 add_pairs(I16 acc, const uint8_t* w, const int8_t* x) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  const __m256i xs = _mm256_set1_epi32(four);
+  const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+  const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32));
+  return {_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(a, xs)),
+          _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(b, xs))};
+}
+inline I16 add_widened(I16 acc, I16 pairs) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(pairs.a, ones)),
+          _mm256_add_epi32(acc.b, _mm256_madd_epi16(pairs.b, ones))};
+}
+constexpr bool kPairSums = true;
 
 // Eight rows of 32 bytes to eight columns of 8 x 4 bytes, 64 bytes apart.
 inline void interleave_8x8(const uint8_t* rows, int64_t stride, __m256i flips, uint8_t* out) {

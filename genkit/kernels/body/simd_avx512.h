@@ -49,6 +49,32 @@ inline __m128 quarter_sum(V16 a) {
   const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
   return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
+inline __m128 quarter_max(V16 a) {
+  const __m256 half = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  return _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+/// The sums of sixteen vectors at once, each as by sum().
+inline void sums16(const V16* a, float* out) {
+  __m512 h[8], q[4], e[2];
+  for (int i = 0; i < 8; ++i) {
+    const __m512 x = a[2 * i].v, y = a[2 * i + 1].v;
+    h[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512 x = h[2 * i], y = h[2 * i + 1];
+    q[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+  }
+  // Lane 4 l + i of q[j]: part i of the four that vector 4 j + l has left.
+  for (int i = 0; i < 2; ++i) {
+    const __m512d x = _mm512_castps_pd(q[2 * i]), y = _mm512_castps_pd(q[2 * i + 1]);
+    e[i] =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+  }
+  const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(e[0], e[1], 0x88), _mm512_shuffle_ps(e[0], e[1], 0xdd));
+  // Lane 4 l + j: the sum of vector 4 j + l.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, all));
+}
 
 inline V16 to_float(I16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I16 set1_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
@@ -77,6 +103,16 @@ inline I16 dot4(I16 acc, const uint8_t* w, const int8_t* x) {
   }
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
 #endif
+}
+
+/// @see simd_avx2.h
+inline I16 add_pairs(I16 acc, const uint8_t* w, const int8_t* x) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  return {_mm512_add_epi16(acc.v, _mm512_maddubs_epi16(_mm512_loadu_si512(w), _mm512_set1_epi32(four)))};
+}
+inline I16 add_widened(I16 acc, I16 pairs) {
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs.v, _mm512_set1_epi16(1)))};
 }
 
 /// Sixteen rows of 64 bytes, `stride` apart, to 16 x 64 bytes where row r's four bytes 4j..4j+3
@@ -113,7 +149,7 @@ inline float half(uint16_t h) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si
 constexpr int kMr = 6, kNr = 4;  // accumulators of the fp32 kernel: 24 of 32 registers
 constexpr int kPanel = 8;        // rows of activations of the int8 kernel
 #if defined(__AVX512VNNI__)
-constexpr bool kUnsignedCodes = true;
+constexpr bool kUnsignedCodes = true, kPairSums = false;
 #else
-constexpr bool kUnsignedCodes = false;
+constexpr bool kUnsignedCodes = false, kPairSums = true;
 #endif

@@ -151,4 +151,4 @@ constexpr int kMr = 2, kNr = 3;  // accumulators of the fp32 kernel: 24 of 32 re
 constexpr int kMr = 1, kNr = 2;
 #endif
 constexpr int kPanel = 2;
-constexpr bool kUnsignedCodes = false;
+constexpr bool kUnsignedCodes = false, kPairSums = false;
