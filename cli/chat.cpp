@@ -12,11 +12,13 @@
 #include "cli/parse_values.h"
 #include "cli/progress.h"
 #include "cli/prompts.h"
+#include "cli/result_writer.h"
 #include "cli/signals.h"
 #include "genkit/base/error.h"
 #include "genkit/base/nearest.h"
 #include "genkit/base/thread_pool.h"
 #include "genkit/generate/generate.h"
+#include "genkit/generate/prefix_store.h"
 #include "genkit/io/atomic_file.h"
 
 namespace genkit::cli {
@@ -31,7 +33,15 @@ constexpr int kDefaultNewTokens = 1024;
 class Conversation {
  public:
   Conversation(LoadedModel loaded, generate::GenerationRequest request, ChatFlags flags, Output& out)
-      : loaded_(std::move(loaded)), request_(std::move(request)), flags_(std::move(flags)), out_(out) {}
+      : loaded_(std::move(loaded)), request_(std::move(request)), flags_(std::move(flags)), out_(out) {
+    // A turn begins with all that was said before: only what is new is computed. Where windows slide,
+    // the ends of the last prompts are kept too, for answers that are read back as other tokens.
+    if (request_.hooks.empty() && request_.config.use_cache.value_or(true)) {
+      request_.prefixes =
+          std::make_shared<generate::PrefixStore>(*loaded_.model, generate::PrefixLimits{.max_prefixes = 4});
+    }
+  }
+  void show_timings() { timings_ = true; }
 
   void set_system(std::string text) { flags_.system = std::move(text); }
   void clear_system() { flags_.system.reset(); }
@@ -66,12 +76,14 @@ class Conversation {
       };
       const auto result = generate::generate(*loaded_.model, loaded_.tokenizer.get(), request_);
       bar.clear();
+      last_ = result.timings;
       messages_.push_back({{"role", "assistant"}, {"content", result.rows.at(0).text}});
     } catch (...) {
       messages_.erase(messages_.size() - 1);
       throw;
     }
     out_.write("\n");
+    if (timings_) Output(2).try_write(timings_line(last_));
   }
 
  private:
@@ -80,6 +92,8 @@ class Conversation {
   ChatFlags flags_;
   Output& out_;
   Json messages_ = Json::array();
+  bool timings_ = false;
+  generate::Timings last_;
 };
 
 constexpr const char* kHelp =
@@ -160,6 +174,7 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
   ChatFlags chat;
   std::string system;
   int threads = 0;
+  bool timings = false;
   Options options(program, "A conversation over the model's chat template, a line a message.",
                   "--model M [OPTIONS]");
   CLI::App& app = options.app();
@@ -178,6 +193,8 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
   app.add_option("--chat-template", chat.chat_template, "name of one of the tokenizer's templates, or @FILE")
       ->type_name("T")
       ->group("Chat");
+  app.add_flag("--timings", timings, "tokens per second after each answer, on standard error")
+      ->group("Output");
   generation.add_to(options);
   options.set_footer(std::string("In the conversation:\n") + kHelp);
   if (!options.parse(std::move(args))) return kOk;
@@ -206,6 +223,7 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
     generating.config.max_new_tokens = kDefaultNewTokens;
   Output out(1);
   Conversation conversation(std::move(loaded), std::move(generating), std::move(chat), out);
+  if (timings) conversation.show_timings();
   run_loop(conversation, out);
   return kOk;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "cli/command.h"
@@ -12,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/parse_values.h"
 #include "cli/progress.h"
+#include "cli/prompt_cache.h"
 #include "cli/prompts.h"
 #include "cli/result_writer.h"
 #include "cli/signals.h"
@@ -30,6 +32,7 @@ struct GenerateArguments {
   std::string draft_model;
   GenerationFlags generation;
   ChatFlags chat;
+  PromptCacheFlags prompt_cache;
   std::vector<std::string> prompts, prompt_files, prompt_ids, messages;
   std::string system, template_variables, prompt_format = "auto", output = "text";
   std::string enable_thinking;
@@ -103,6 +106,7 @@ void add_options(Options& options, GenerateArguments& a) {
       ->type_name("PATH")
       ->group("Model");
   add_prompt_options(options, a);
+  a.prompt_cache.add_to(options);
   app.add_option("--output", a.output, "text (default), json, or jsonl: one object a prompt")
       ->type_name("F")
       ->group("Output")
@@ -173,6 +177,20 @@ void complete_chat_flags(const Options& options, GenerateArguments& a) {
   if (!a.enable_thinking.empty()) a.chat.variables["enable_thinking"] = a.enable_thinking == "true";
 }
 
+/// @param names of the options that text has no place for: log-probabilities, scores, logits, sequences.
+void refuse_in_text(const generate::GenerationConfig& config, const std::array<std::string, 4>& names) {
+  const bool given[] = {config.top_logprobs.has_value(), config.output_scores.value_or(false),
+                        config.output_logits.value_or(false)};
+  for (size_t i = 0; i < std::size(given); ++i) {
+    if (!given[i]) continue;
+    throw UsageError(
+        fmt::format("{}: text output has no place for it; add --output json or jsonl", names[i]));
+  }
+  if (config.num_return_sequences.value_or(1) > 1) {
+    throw UsageError(fmt::format("{}: text output has place for one; add --output json or jsonl", names[3]));
+  }
+}
+
 /// What the command line says about generating, and what the CLI adds to it.
 generate::GenerationConfig request_config(const GenerateArguments& a,
                                           const generate::GenerationConfig& model) {
@@ -184,46 +202,32 @@ generate::GenerationConfig request_config(const GenerateArguments& a,
   const bool limited = config.max_new_tokens || config.max_length || model.max_new_tokens || model.max_length;
   if (!limited) config.max_new_tokens = kDefaultNewTokens;
   if (a.output == "text") {
-    for (const auto& [flag, given] : {std::pair{"--logprobs", config.top_logprobs.has_value()},
-                                      std::pair{"--output-scores", config.output_scores.value_or(false)},
-                                      std::pair{"--output-logits", config.output_logits.value_or(false)}}) {
-      if (given)
-        throw UsageError(
-            fmt::format("{}: text output has no place for it; add --output json or jsonl", flag));
-    }
-    const auto sequences =
-        config.num_return_sequences ? config.num_return_sequences : model.num_return_sequences;
-    if (sequences.value_or(1) > 1) {
-      throw UsageError("--num-return-sequences: text output has place for one; add --output json or jsonl");
+    refuse_in_text(config, {"--logprobs", "--output-scores", "--output-logits", "--num-return-sequences"});
+    if (!config.num_return_sequences) {
+      generate::GenerationConfig of_model;
+      of_model.num_return_sequences = model.num_return_sequences;
+      refuse_in_text(of_model, {"", "", "", "num_return_sequences"});
     }
   }
   return config;
 }
 
-/// Runs the prompts in groups of the batch size. @return false when Ctrl-C ended it.
-bool run_groups(const LoadedModel& loaded, generate::GenerationRequest& request,
-                const std::vector<generate::Prompt>& prompts, size_t group, ResultWriter& writer) {
+/// Runs the prompts, as many at a time as the batch size says. Ctrl-C ends them all with what they have.
+void run_prompts(const LoadedModel& loaded, generate::GenerationRequest& request, ResultWriter& writer) {
   InterruptGuard interrupt;
   request.cancel = interrupt.flag();
-  for (size_t begin = 0; begin < prompts.size() && !interrupt.requested(); begin += group) {
-    const size_t end = std::min(prompts.size(), begin + group);
-    request.prompts.assign(prompts.begin() + static_cast<std::ptrdiff_t>(begin),
-                           prompts.begin() + static_cast<std::ptrdiff_t>(end));
-    // A row draws the same whatever group it is in.
-    for (size_t i = 0; i < request.prompts.size(); ++i) request.prompts[i].row_key = begin + i;
-    ProgressBar bar("Reading prompt");
-    request.on_prefill = [&](size_t done, size_t total) { bar.update(done, total); };
-    request.on_token = [&](const generate::StreamEvent& event) {
-      bar.clear();
-      writer.stream(event);
-      return true;
-    };
-    const generate::GenerationResult result =
-        generate::generate(*loaded.model, loaded.tokenizer.get(), request);
+  ProgressBar bar("Reading prompt");
+  request.on_prefill = [&](size_t done, size_t total) { bar.update(done, total); };
+  request.on_token = [&](const generate::StreamEvent& event) {
     bar.clear();
-    writer.add(result);
-  }
-  return !interrupt.requested();
+    writer.stream(event);
+    return true;
+  };
+  request.on_result = [&](size_t index, const generate::GeneratedRow& row, const generate::Timings& so_far) {
+    bar.clear();
+    writer.add(index, row, so_far);
+  };
+  writer.set_timings(generate::generate(*loaded.model, loaded.tokenizer.get(), request).timings);
 }
 
 }  // namespace
@@ -261,12 +265,20 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
     check_draft_tokenizer(*draft, a.draft_model, loaded);
     request.assistant_model = draft->model.get();
   }
-  std::vector<generate::Prompt> prompts;
   for (const PromptSource& source : sources) {
-    prompts.push_back({.ids = to_ids(source, loaded.tokenizer.get(), a.chat), .config = source.config});
+    if (source.config && a.output == "text") {
+      const std::string at = source.where + ": ";
+      refuse_in_text(*source.config, {at + "top_logprobs", at + "output_scores", at + "output_logits",
+                                      at + "num_return_sequences"});
+    }
+    request.prompts.push_back(
+        {.ids = to_ids(source, loaded.tokenizer.get(), a.chat), .config = source.config});
   }
   ResultWriter writer(out, a.output, sources, loaded.tokenizer.get());
-  run_groups(loaded, request, prompts, static_cast<size_t>(a.batch_size), writer);
+  request.max_rows = static_cast<size_t>(a.batch_size);
+  request.prefixes = a.prompt_cache.open(*loaded.model, request);
+  run_prompts(loaded, request, writer);
+  a.prompt_cache.save(request.prefixes.get());
   writer.finish(loaded.load_s);
   if (a.timings) Output(2).try_write(writer.timings_line());
   return kOk;

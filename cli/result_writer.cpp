@@ -1,6 +1,7 @@
 #include "cli/result_writer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <utility>
 
@@ -14,13 +15,21 @@ double rate(size_t tokens, double seconds) { return seconds > 0 ? static_cast<do
 
 }  // namespace
 
+std::string timings_line(const generate::Timings& t) {
+  const std::string reused =
+      t.reused_tokens > 0 ? fmt::format(" ({} of them from a cache)", t.reused_tokens) : "";
+  return fmt::format("prompt {} tokens{}, {:.1f}/s; new {} tokens, {:.1f}/s; first token after {:.2f} s\n",
+                     t.prompt_tokens, reused, rate(t.prompt_tokens - t.reused_tokens, t.prefill_s),
+                     t.new_tokens, rate(t.new_tokens, t.decode_s), t.first_token_s);
+}
+
 ResultWriter::ResultWriter(Output& out, const std::string& format, const std::vector<PromptSource>& prompts,
                            const text::Tokenizer* tokenizer)
     : out_(out), format_(format), prompts_(prompts), tokenizer_(tokenizer) {}
 
 void ResultWriter::write_text(size_t row, const std::string& text) {
   if (prompts_.size() > 1 && !header_written_) {
-    out_.write(fmt::format("==> {} <==\n", first_ + row + 1));
+    out_.write(fmt::format("==> {} <==\n", row + 1));
     header_written_ = true;
     last_byte_ = '\n';
   }
@@ -46,40 +55,18 @@ void ResultWriter::stream(const generate::StreamEvent& event) {
   }
 }
 
-void ResultWriter::add(const generate::GenerationResult& result) {
-  // A cancelled batch has rows that no event ended, and without a tokenizer there is no text.
-  if (format_ == "text") {
-    for (size_t row = live_; row < result.rows.size(); ++row) {
-      write_text(row, row < waiting_.size() ? waiting_[row] : "");
-      if (tokenizer_ == nullptr) {
-        std::string ids;
-        for (const int32_t id : result.rows[row].ids) ids += fmt::format("{}{}", ids.empty() ? "" : ",", id);
-        write_text(row, ids);
-      }
-      if (last_byte_ != '\n') write_text(row, "\n");
-      header_written_ = false;
-    }
+void ResultWriter::add(size_t index, const generate::GeneratedRow& row, const generate::Timings& so_far) {
+  timings_ = so_far;
+  if (format_ == "json") {
+    rows_.push_back(row_json(row, index));
+  } else if (format_ == "jsonl") {
+    Json json = row_json(row, index);
+    json["timings"] = timings_json();
+    write_json(json);
+  } else if (tokenizer_ == nullptr) {
+    write_text(index, fmt::format("{}\n", fmt::join(row.ids, ",")));
+    header_written_ = false;
   }
-  const generate::Timings& t = result.timings;
-  if (first_group_) timings_.first_token_s = t.first_token_s;
-  first_group_ = false;
-  timings_.prefill_s += t.prefill_s;
-  timings_.decode_s += t.decode_s;
-  timings_.prompt_tokens += t.prompt_tokens;
-  timings_.new_tokens += t.new_tokens;
-  for (size_t row = 0; row < result.rows.size() && format_ != "text"; ++row) {
-    Json json = row_json(result.rows[row], first_ + row);
-    if (format_ == "json") {
-      rows_.push_back(std::move(json));
-    } else {
-      json["timings"] = timings_json();
-      write_json(json);
-    }
-  }
-  first_ += result.rows.size();
-  live_ = 0;
-  waiting_.clear();
-  finished_.clear();
 }
 
 void ResultWriter::finish(double load_s) {
@@ -135,8 +122,9 @@ Json ResultWriter::timings_json() const {
                {"decode_s", timings_.decode_s},
                {"first_token_s", timings_.first_token_s},
                {"prompt_tokens", timings_.prompt_tokens},
+               {"reused_tokens", timings_.reused_tokens},
                {"new_tokens", timings_.new_tokens},
-               {"prompt_tps", rate(timings_.prompt_tokens, timings_.prefill_s)},
+               {"prompt_tps", rate(timings_.prompt_tokens - timings_.reused_tokens, timings_.prefill_s)},
                {"gen_tps", rate(timings_.new_tokens, timings_.decode_s)}};
   if (format_ == "json") json["load_s"] = load_s_;
   return json;
@@ -147,10 +135,7 @@ void ResultWriter::write_json(const Json& json) {
 }
 
 std::string ResultWriter::timings_line() const {
-  return fmt::format(
-      "load {:.2f} s; prompt {} tokens, {:.1f}/s; new {} tokens, {:.1f}/s; first token after {:.2f} s\n",
-      load_s_, timings_.prompt_tokens, rate(timings_.prompt_tokens, timings_.prefill_s), timings_.new_tokens,
-      rate(timings_.new_tokens, timings_.decode_s), timings_.first_token_s);
+  return fmt::format("load {:.2f} s; {}", load_s_, cli::timings_line(timings_));
 }
 
 }  // namespace genkit::cli

@@ -10,20 +10,24 @@
 
 namespace genkit::cli {
 
+/// "prompt 9 tokens, 100.0/s; ..." and a newline.
+std::string timings_line(const generate::Timings& timings);
+
 /// Writes results as text while they come, or as JSON.
 ///
 /// Text: one prompt's continuation and a newline; of several, each under "==> N <==".
-/// json: one object with "rows" and "timings", at the end. jsonl: an object a prompt as its group
-/// ends, with its number as "index".
+/// json: one object with "rows" and "timings", at the end. jsonl: an object a prompt, as soon as it and
+/// those before it have ended, with its number as "index".
 class ResultWriter {
  public:
   ResultWriter(Output& out, const std::string& format, const std::vector<PromptSource>& prompts,
                const text::Tokenizer* tokenizer);
 
-  /// Text of a row of the group that runs.
+  /// Text of a row that runs.
   void stream(const generate::StreamEvent& event);
-  /// The group's end.
-  void add(const generate::GenerationResult& result);
+  /// A row's end; rows come in the order of the prompts.
+  void add(size_t index, const generate::GeneratedRow& row, const generate::Timings& so_far);
+  void set_timings(const generate::Timings& timings) { timings_ = timings; }
   void finish(double load_s);
   std::string timings_line() const;
 
@@ -37,7 +41,6 @@ class ResultWriter {
   std::string format_;
   const std::vector<PromptSource>& prompts_;
   const text::Tokenizer* tokenizer_;
-  size_t first_ = 0;  ///< index of the running group's first prompt
   // Text of a batch: one row is live, the rows after it wait.
   size_t live_ = 0;
   std::vector<std::string> waiting_;
@@ -46,7 +49,6 @@ class ResultWriter {
   char last_byte_ = '\n';
   nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();
   generate::Timings timings_;
-  bool first_group_ = true;
   double load_s_ = 0;
 };
 

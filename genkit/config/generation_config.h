@@ -144,6 +144,8 @@ struct GenerationConfig {
 
   // How it is computed.
   std::optional<bool> use_cache;
+  std::optional<int> max_kv_size;
+  std::optional<int> num_sink_tokens;  ///< counts only beside max_kv_size
 
   // What is returned beside the tokens.
   std::optional<int> top_logprobs;

@@ -232,6 +232,32 @@ void check_unsupported(const EffectiveConfig& out, const GenerationConfig& model
   }
 }
 
+/// The positions that a bounded row keeps of its beginning.
+void check_bound(EffectiveConfig& out) {
+  constexpr int kDefaultSinks = 4;  // mlx-lm's
+  GenerationConfig& values = out.values;
+  if (!values.max_kv_size) {
+    if (!values.num_sink_tokens) return;
+    const Origin origin = out.origins.find("num_sink_tokens")->second;
+    if (origin != Origin::kModel) {
+      throw ArgumentError(
+          fmt::format("num_sink_tokens: {} has no effect without max_kv_size", *values.num_sink_tokens));
+    }
+    out.notes.push_back("num_sink_tokens (model) does not apply without max_kv_size");
+    values.num_sink_tokens.reset();
+    out.origins.erase(out.origins.find("num_sink_tokens"));
+    return;
+  }
+  if (!values.num_sink_tokens) {
+    values.num_sink_tokens = std::min(kDefaultSinks, *values.max_kv_size - 1);
+    out.origins["num_sink_tokens"] = Origin::kDefault;
+  }
+  if (*values.num_sink_tokens >= *values.max_kv_size) {
+    throw ArgumentError(fmt::format("num_sink_tokens: expected fewer than max_kv_size ({}), got {}",
+                                    *values.max_kv_size, *values.num_sink_tokens));
+  }
+}
+
 }  // namespace
 
 const char* to_string(Origin origin) {
@@ -276,6 +302,7 @@ EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& r
   choose_mode(out, request, row, assistant);
   check_against_mode(out);
   check_unsupported(out, model, request, row);
+  check_bound(out);
   if (has_beams(out.mode) && *out.values.num_return_sequences > *out.values.num_beams) {
     throw ArgumentError(fmt::format("num_return_sequences: expected at most num_beams ({}), got {}",
                                     *out.values.num_beams, *out.values.num_return_sequences));

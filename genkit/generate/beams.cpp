@@ -56,16 +56,15 @@ Beams::Beams(RowSetup setup)
     if (!setup_.tokenizer) throw ArgumentError("stop_strings: need the model's tokenizer");
     stop_strings_.emplace(*setup_.tokenizer, stops);
   }
-  const bool use_cache = config().use_cache.value_or(true);
-  Beam first{.path = {},
-             .score = 0,
-             .tokens = CacheRow(setup_.prompt.tokens, setup_.cache_border, use_cache),
-             .unconditional = {}};
+  Beam first{
+      .path = {}, .score = 0, .tokens = CacheRow(setup_.prompt.tokens, setup_.cache), .unconditional = {}};
   first.path.context = setup_.prompt.ids;
   if (config().guidance_scale.value_or(1) != 1) {
     std::vector<int32_t> negative = setup_.negative_prompt;
     if (negative.empty()) negative = {setup_.prompt.ids.back()};
-    first.unconditional.emplace(std::move(negative), setup_.cache_border, use_cache);
+    CacheSettings settings = setup_.cache;
+    settings.keep = false;  // no later row begins with it
+    first.unconditional.emplace(std::move(negative), settings);
   }
   beams_.push_back(std::move(first));
 }

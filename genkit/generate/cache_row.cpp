@@ -1,5 +1,6 @@
 #include "genkit/generate/cache_row.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace genkit::generate {
@@ -7,10 +8,16 @@ namespace genkit::generate {
 Feed CacheRow::feed(cache::KvCache& cache, std::span<const int32_t> draft) {
   const int total = static_cast<int>(tokens_.size());
   // Past the border the keys that are held were rotated with the wrong frequencies: begin again.
-  const bool crosses = border_ && rope_length_ <= *border_ && total > *border_;
+  const std::optional<int>& border = settings_.border;
+  const bool crosses = border && rope_length_ <= *border && total > *border;
+  if (total > prompt_length_ && !prompt_kept_) {
+    // Windows will have dropped what a row needs that begins with this prompt and goes on otherwise.
+    prompt_kept_ = true;
+    keep(cache);
+  }
   if (crosses) rope_length_ = total;
-  if (crosses || !use_cache_) release(cache);
-  if (slot_ < 0) slot_ = cache.add_row();
+  if (crosses || !settings_.use_cache) release(cache);
+  if (slot_ < 0) slot_ = open(cache);
   Feed feed{.slot = slot_,
             .tokens = {tokens_.begin() + cache.length(slot_), tokens_.end()},
             .rope_length = rope_length_,
@@ -26,7 +33,8 @@ Feed CacheRow::feed(cache::KvCache& cache, std::span<const int32_t> draft) {
 }
 
 int CacheRow::room_for_draft() const {
-  return border_ && length() <= *border_ ? *border_ - length() : std::numeric_limits<int>::max();
+  const std::optional<int>& border = settings_.border;
+  return border && length() <= *border ? *border - length() : std::numeric_limits<int>::max();
 }
 
 void CacheRow::drop_draft(cache::KvCache& cache) {
@@ -38,6 +46,24 @@ void CacheRow::rewind(cache::KvCache& cache, size_t count) {
   if (slot_ >= 0 && cache.length(slot_) > length()) cache.truncate(slot_, length());
 }
 
+int CacheRow::open(cache::KvCache& cache) const {
+  if (!settings_.prefixes || !settings_.use_cache) return cache.add_row(settings_.bound);
+  // The last token's logits are wanted, so that it is fed in any case.
+  return settings_.prefixes->open(cache, {.tokens = tokens_,
+                                          .bound = settings_.bound,
+                                          .rope_length = rope_length_,
+                                          .most = static_cast<int>(tokens_.size()) - 1});
+}
+
+void CacheRow::keep(cache::KvCache& cache) {
+  if (!settings_.prefixes || !settings_.keep || !settings_.use_cache || slot_ < 0) return;
+  cache::KvRow row = cache.snapshot(slot_);
+  const int own = std::min(row.length(), static_cast<int>(tokens_.size()));
+  if (!row.can_truncate(own)) return;
+  row.truncate(own);  // what was fed of a draft and is not the row's
+  settings_.prefixes->put({{tokens_.begin(), tokens_.begin() + own}, std::move(row), rope_length_});
+}
+
 void CacheRow::release(cache::KvCache& cache) {
   if (slot_ >= 0) cache.remove_row(slot_);
   slot_ = -1;
@@ -45,7 +71,7 @@ void CacheRow::release(cache::KvCache& cache) {
 
 CacheRow CacheRow::fork(cache::KvCache& cache) const {
   CacheRow copy(*this);
-  copy.slot_ = slot_ >= 0 && use_cache_ ? cache.fork_row(slot_) : -1;
+  copy.slot_ = slot_ >= 0 && settings_.use_cache ? cache.fork_row(slot_) : -1;
   return copy;
 }
 

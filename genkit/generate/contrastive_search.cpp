@@ -52,7 +52,7 @@ ContrastiveSearch::ContrastiveSearch(RowSetup setup)
               .prefix_allowed = setup_.prefix_allowed,
               .row = setup_.row}),
       output_(setup_),
-      row_(setup_.prompt.tokens, setup_.cache_border, setup_.config.values.use_cache.value_or(true)),
+      row_(setup_.prompt.tokens, setup_.cache),
       unconditional_(unconditional_branch(setup_)) {}
 
 std::vector<Feed> ContrastiveSearch::plan(cache::KvCache& cache) {

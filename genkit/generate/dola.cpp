@@ -114,7 +114,7 @@ Dola::Dola(RowSetup setup)
               .prefix_allowed = setup_.prefix_allowed,
               .row = setup_.row}),
       output_(setup_),
-      tokens_(setup_.prompt.tokens, setup_.cache_border, setup_.config.values.use_cache.value_or(true)),
+      tokens_(setup_.prompt.tokens, setup_.cache),
       unconditional_(unconditional_branch(setup_)) {
   const models::Components parts = setup_.model->components();
   layers_ = dola_candidates(*setup_.config.values.dola_layers, parts.num_blocks, parts.tied);

@@ -17,16 +17,73 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Hands the last step's events to the caller; rows it wants no more are cancelled.
-void deliver(GenerationSession& session, const GenerationRequest& request) {
-  if (!request.on_token) return;
-  const std::vector<StreamEvent> events = session.events();
-  for (const StreamEvent& event : events) {
-    if (request.on_token(event) || event.finished) continue;
-    session.cancel(event.row);
-    for (const StreamEvent& last : session.events()) request.on_token(last);
+/// The prompts of a request on their way through a session: who has joined, whose result is out.
+class Batch {
+ public:
+  Batch(GenerationSession& session, const GenerationRequest& request) : session_(session), request_(request) {
+    if (request.max_rows == 0 || request.max_rows >= request.prompts.size()) return;
+    if (request.overrun) throw ArgumentError("max_rows: rows that run on need all the others beside them");
+    // A mistake in the last prompt should not come to light after hours.
+    for (size_t i = 0; i < request.prompts.size(); ++i) session.check(request.prompts[i], request.config, i);
   }
-}
+
+  /// Lets prompts join while there is room.
+  void admit() {
+    const size_t room = request_.max_rows == 0 ? request_.prompts.size() : request_.max_rows;
+    for (size_t running = session_.running(); joined_ < request_.prompts.size() && running < room;
+         ++running) {
+      session_.add(request_.prompts[joined_++], request_.config);
+    }
+  }
+
+  /// Hands the last step's events to the caller, then results that are due; rows that the caller wants no
+  /// more are cancelled.
+  void deliver() {
+    if (request_.on_token) {
+      const std::vector<StreamEvent> events = session_.events();
+      for (const StreamEvent& event : events) {
+        if (request_.on_token(event) || event.finished) continue;
+        session_.cancel(event.row);
+        for (const StreamEvent& last : session_.events()) request_.on_token(last);
+      }
+    }
+    update();
+    while (request_.on_result && out_ < joined_ && session_.ended(out_)) {
+      const GeneratedRow row = session_.take(out_);
+      result_.timings.new_tokens += row.ids.size();
+      request_.on_result(out_++, row, result_.timings);
+    }
+  }
+
+  /// Ends all rows with what they have; those that had not joined have nothing.
+  void cancel() {
+    while (joined_ < request_.prompts.size()) session_.add(request_.prompts[joined_++], request_.config);
+    session_.cancel_all();
+    deliver();
+  }
+
+  Timings& timings() { return result_.timings; }
+
+  GenerationResult result() {
+    update();
+    for (; out_ < joined_; ++out_) {
+      result_.rows.push_back(session_.take(out_));
+      result_.timings.new_tokens += result_.rows.back().ids.size();
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void update() {
+    result_.timings.prompt_tokens = session_.prompt_tokens();
+    result_.timings.reused_tokens = session_.reused_tokens();
+  }
+
+  GenerationSession& session_;
+  const GenerationRequest& request_;
+  size_t joined_ = 0, out_ = 0;
+  GenerationResult result_;
+};
 
 }  // namespace
 
@@ -57,43 +114,32 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
                              .propose_tokens = request.propose_tokens,
                              .prefill_chunk = request.prefill_chunk,
                              .skip_special_tokens = request.skip_special_tokens,
-                             .overrun = request.overrun});
-  for (const Prompt& prompt : request.prompts) session.add(prompt, request.config);
-
-  GenerationResult result;
-  Timings& timings = result.timings;
+                             .overrun = request.overrun,
+                             .prefixes = request.prefixes});
+  Batch batch(session, request);
+  batch.admit();
   const Clock::time_point start = Clock::now();
-  timings.prompt_tokens = session.prompt_tokens();
-  bool prefilling = true, first = true;
-  for (bool more = true; more;) {
+  bool first = true;
+  while (session.active()) {
     if (request.cancel && request.cancel->load()) {
-      session.cancel_all();
-      deliver(session, request);
+      batch.cancel();
       break;
     }
-    more = session.step();
+    const bool prefilling = session.prompt_tokens_done() < session.prompt_tokens();
+    const Clock::time_point before = Clock::now();
+    session.step();
+    (prefilling ? batch.timings().prefill_s : batch.timings().decode_s) += seconds_since(before);
     if (first && !session.events().empty()) {
-      timings.first_token_s = seconds_since(start);
+      batch.timings().first_token_s = seconds_since(start);
       first = false;
     }
-    if (prefilling) {
-      if (request.on_prefill) request.on_prefill(session.prompt_tokens_done(), session.prompt_tokens());
-      if (session.prompt_tokens_done() == session.prompt_tokens()) {
-        timings.prefill_s = seconds_since(start);
-        prefilling = false;
-      }
+    if (prefilling && request.on_prefill) {
+      request.on_prefill(session.prompt_tokens_done(), session.prompt_tokens());
     }
-    deliver(session, request);
-    more = session.active();
+    batch.deliver();
+    batch.admit();
   }
-  const double total = seconds_since(start);
-  if (prefilling) timings.prefill_s = total;
-  timings.decode_s = total - timings.prefill_s;
-  for (size_t i = 0; i < request.prompts.size(); ++i) {
-    result.rows.push_back(session.take(i));
-    timings.new_tokens += result.rows.back().ids.size();
-  }
-  return result;
+  return batch.result();
 }
 
 namespace {

@@ -49,6 +49,10 @@ struct Prompt {
   std::optional<uint64_t> row_key = {};
 };
 
+class PrefixStore;
+struct GeneratedRow;
+struct Timings;
+
 struct GenerationRequest {
   std::vector<Prompt> prompts;
   GenerationConfig config;
@@ -72,6 +76,13 @@ struct GenerationRequest {
   std::function<void(size_t, size_t)> on_prefill;
   /// Set from any thread to end all rows with what they have.
   const std::atomic<bool>* cancel = nullptr;
+  /// Rows that have run, which these begin from and are added to. @see PrefixStore
+  std::shared_ptr<PrefixStore> prefixes = {};
+  /// Rows that run at a time; the next prompt joins when one leaves. 0: all of them.
+  size_t max_rows = 0;
+  /// Called with each prompt's result, in their order, as soon as it and those before it have ended, and
+  /// with the timings so far. GenerationResult::rows then stays empty.
+  std::function<void(size_t, const GeneratedRow&, const Timings&)> on_result;
   int prefill_chunk = 512;          ///< tokens of one forward pass over the prompts
   bool skip_special_tokens = true;  ///< in texts
   /// Rows that a stop string has ended go on until every row has ended, into GeneratedRow::overrun,
@@ -82,6 +93,7 @@ struct GenerationRequest {
 struct Timings {
   double prefill_s = 0, decode_s = 0, first_token_s = 0;
   size_t prompt_tokens = 0, new_tokens = 0;
+  size_t reused_tokens = 0;  ///< of the prompts, whose keys and values were there
 };
 
 struct GeneratedRow {
@@ -95,7 +107,7 @@ struct GeneratedRow {
   std::vector<std::vector<float>> scores;               ///< [new tokens][vocab], where output_scores is set
   std::vector<std::vector<float>> logits;               ///< [new tokens][vocab], where output_logits is set
   std::vector<int32_t> overrun;                         ///< @see GenerationRequest::overrun
-  bool speculative = false;  ///< something guessed; without it the counts are 0
+  bool speculative = false;                             ///< something guessed; without it the counts are 0
   size_t drafted = 0;                                   ///< tokens that were guessed before they were chosen
   size_t accepted = 0;                                  ///< and of those, the ones that were chosen
   uint64_t seed = 0;                                    ///< that was used; gives the same tokens again

@@ -13,7 +13,7 @@ namespace genkit::generate {
 ModelDrafter::ModelDrafter(const RowSetup& setup, const logits::Chain& chain)
     : setup_(setup),
       chain_(chain),
-      row_(setup.prompt.tokens, setup.draft->model.cache_border(), true),
+      row_(setup.prompt.tokens, {.border = setup.draft->model.cache_border()}),
       length_(setup.config.values, setup.draft->cost),
       room_(setup.draft->model.config().max_position_embeddings),
       context_(setup.prompt.ids),

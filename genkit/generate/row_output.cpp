@@ -101,7 +101,9 @@ std::optional<CacheRow> unconditional_branch(const RowSetup& setup) {
   if (config.guidance_scale.value_or(1) == 1) return {};
   std::vector<int32_t> negative = setup.negative_prompt;
   if (negative.empty()) negative = {setup.prompt.ids.back()};
-  return CacheRow(std::move(negative), setup.cache_border, config.use_cache.value_or(true));
+  CacheSettings settings = setup.cache;
+  settings.keep = false;  // no later row begins with it
+  return CacheRow(std::move(negative), settings);
 }
 
 }  // namespace genkit::generate

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "genkit/generate/beam_choice.h"
+#include "genkit/generate/cache_row.h"
 #include "genkit/generate/draft_passes.h"
 #include "genkit/generate/generate.h"
 #include "genkit/generate/pass_cost.h"
@@ -23,7 +24,7 @@ struct RowSetup {
   EffectiveConfig config;
   logits::DrawKey key;  ///< seed and row; the step is counted by the strategy
   int vocab_size = 0;
-  std::optional<int> cache_border;  ///< @see models::Model::cache_border
+  CacheSettings cache;
   const text::Tokenizer* tokenizer = nullptr;
   bool skip_special_tokens = true;
   bool overrun = false;

@@ -25,6 +25,13 @@ struct GenerationSession::Row {
   std::vector<size_t> fed;          ///< tokens of each feed that have been run
   std::vector<FeedOutput> outputs;  ///< one a feed; the memory is kept
   size_t number = 0;
+  std::vector<int32_t> prompt;  ///< what the model sees of it
+  CacheSettings cache;
+  bool planned = false;       ///< its first feeds are made
+  bool feeds_prompt = false;  ///< the first of them is the prompt, less what another row had of it
+  size_t donor = 0;           ///< the row that computes the first `shared` tokens for this one
+  size_t shared = 0;          ///< 0: it waits for none
+  size_t prompt_fed = 0;
   bool prompt_done = false;
   bool released = false;
 };
@@ -59,6 +66,12 @@ GenerationSession::GenerationSession(const models::Model& model, const text::Tok
       options_(std::move(options)),
       fallback_seed_(random_seed()),
       cache_(model.make_cache()) {
+  if (options_.hooks.empty()) {
+    prefixes_ = options_.prefixes ? options_.prefixes : std::make_shared<PrefixStore>(model);
+    if (&prefixes_->model() != &model_) throw ArgumentError("prefixes: of another model");
+  } else if (options_.prefixes) {
+    throw ArgumentError("prefixes: cannot be kept where hooks change what the model computes");
+  }
   if (options_.prefill_chunk < 1) {
     throw ArgumentError(
         fmt::format("prefill_chunk: expected an integer of at least 1, got {}", options_.prefill_chunk));
@@ -83,8 +96,9 @@ void GenerationSession::prepare_drafts(RowSetup& setup) {
   if (draft_) draft_->cache.set_slack(slack_);
 }
 
-size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& config) {
-  const size_t number = next_number_;
+std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt& prompt,
+                                                                    const GenerationConfig& config,
+                                                                    size_t number) {
   RowSetup setup;
   setup.row = number;
   setup.model = &model_;
@@ -93,7 +107,7 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   setup.prompt = prepare_prompt(prompt, setup.config, model_, fmt::format("prompt {}", number));
   setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
   setup.vocab_size = model_.config().vocab_size;
-  setup.cache_border = model_.cache_border();
+  setup.cache = cache_settings(setup.config);
   setup.tokenizer = tokenizer_;
   setup.skip_special_tokens = options_.skip_special_tokens;
   setup.overrun = options_.overrun;
@@ -102,30 +116,42 @@ size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& conf
   setup.negative_prompt = prompt.negative_prompt_ids;
   setup.choose_continuations = options_.choose_continuations;
   prepare_drafts(setup);
-  const size_t tokens = setup.prompt.tokens.size();
   auto row = std::make_unique<Row>();
+  row->prompt = setup.prompt.tokens;
+  row->cache = setup.cache;
   row->strategy = make_strategy(std::move(setup));
   row->number = number;
-  rows_.emplace(next_number_++, std::move(row));
-  prompt_tokens_ += tokens;
-  return number;
+  return row;
+}
+
+size_t GenerationSession::add(const Prompt& prompt, const GenerationConfig& config) {
+  std::unique_ptr<Row> row = make_row(prompt, config, next_number_);
+  find_donor(*row);
+  prompt_tokens_ += row->prompt.size();
+  rows_.emplace(next_number_, std::move(row));
+  return next_number_++;
+}
+
+void GenerationSession::check(const Prompt& prompt, const GenerationConfig& config, size_t number) {
+  make_row(prompt, config, number);
 }
 
 void GenerationSession::plan() {
   std::vector<Row*> idle;
   std::vector<Drafter*> drafters;
+  bool waiting = false;
   for (const auto& [number, row] : rows_) {
     if (row->strategy->done() || !row->feeds.empty()) continue;
+    if (waits(*row)) {
+      waiting = true;
+      continue;
+    }
     idle.push_back(row.get());
     if (Drafter* drafter = row->strategy->begin_draft()) drafters.push_back(drafter);
   }
   if (draft_) run_drafts(*draft_, drafters, options_.prefill_chunk);
-  for (Row* row : idle) {
-    row->feeds = row->strategy->plan(cache_);
-    row->fed.assign(row->feeds.size(), 0);
-    row->outputs.resize(row->feeds.size());
-    for (size_t i = 0; i < row->feeds.size(); ++i) row->outputs[i].begin(row->feeds[i].captures.size());
-  }
+  for (Row* row : idle) plan(*row);
+  if (!waiting && prefixes_ && !options_.prefixes) prefixes_->clear();
 }
 
 std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
@@ -140,13 +166,109 @@ std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
     for (size_t i = 0; i < row->feeds.size(); ++i) {
       const size_t left = row->feeds[i].tokens.size() - row->fed[i];
       // Single tokens are what decoding is made of: they go in any case.
-      const size_t count = left == 1 && row->prompt_done ? 1 : std::min(left, room);
+      size_t count = left == 1 && row->prompt_done ? 1 : std::min(left, room);
+      if (i == 0) count = up_to_fork(*row, count);
       if (count == 0) continue;
       room -= std::min(room, count);
       pieces.push_back({row.get(), i, row->fed[i], count});
     }
   }
   return pieces;
+}
+
+CacheSettings GenerationSession::cache_settings(const EffectiveConfig& config) {
+  CacheSettings settings;
+  settings.border = model_.cache_border();
+  settings.use_cache = config.values.use_cache.value_or(true);
+  if (config.values.max_kv_size)
+    settings.bound = {*config.values.max_kv_size, *config.values.num_sink_tokens};
+  // Contrastive search looks at the states of every token of the prompt.
+  if (config.mode != GenerationMode::kContrastive) settings.prefixes = prefixes_.get();
+  settings.keep = options_.prefixes != nullptr;
+  return settings;
+}
+
+void GenerationSession::find_donor(Row& row) {
+  // Fewer are computed sooner beside other rows than after them.
+  constexpr size_t kLeastShared = 64;
+  if (!row.cache.prefixes || !row.cache.use_cache) return;
+  const int rope_length = static_cast<int>(row.prompt.size());
+  size_t most = kLeastShared - 1;
+  for (const auto& [number, other] : rows_) {
+    if (other->prompt_done || other->strategy->done() || !other->cache.prefixes || !other->cache.use_cache ||
+        other->cache.bound != row.cache.bound) {
+      continue;
+    }
+    const auto end =
+        std::mismatch(row.prompt.begin(), row.prompt.end() - 1, other->prompt.begin(), other->prompt.end());
+    const int common = static_cast<int>(end.first - row.prompt.begin());
+    const int shared = model_.rotated_alike(static_cast<int>(other->prompt.size()), rope_length, common);
+    if (static_cast<size_t>(shared) <= most) continue;
+    most = row.shared = static_cast<size_t>(shared);
+    row.donor = number;
+  }
+  if (row.shared == 0) return;
+  const int kept = prefixes_->reusable(
+      {.tokens = row.prompt, .bound = row.cache.bound, .rope_length = rope_length, .most = rope_length - 1});
+  if (static_cast<size_t>(kept) >= row.shared) row.shared = 0;
+}
+
+bool GenerationSession::waits(Row& row) {
+  if (row.planned || row.shared == 0) return false;
+  const auto found = rows_.find(row.donor);
+  const Row* donor = found == rows_.end() ? nullptr : found->second.get();
+  bool coming = donor && !donor->prompt_done && !donor->strategy->done();
+  if (coming && donor->planned) {
+    const int held = cache_.length(donor->feeds[0].slot);
+    coming = donor->feeds_prompt && static_cast<size_t>(held) < row.shared;
+  }
+  if (!coming) row.shared = 0;  // it is there, or never will be
+  return coming;
+}
+
+void GenerationSession::plan(Row& row) {
+  row.feeds = row.strategy->plan(cache_);
+  row.fed.assign(row.feeds.size(), 0);
+  row.outputs.resize(row.feeds.size());
+  for (size_t i = 0; i < row.feeds.size(); ++i) row.outputs[i].begin(row.feeds[i].captures.size());
+  if (row.planned) return;
+  row.planned = true;
+  const std::vector<int32_t>& first = row.feeds[0].tokens;
+  const size_t held = static_cast<size_t>(cache_.length(row.feeds[0].slot));
+  // The rest of the prompt; a draft may follow it.
+  row.feeds_prompt =
+      held < row.prompt.size() && first.size() >= row.prompt.size() - held &&
+      std::equal(row.prompt.begin() + static_cast<std::ptrdiff_t>(held), row.prompt.end(), first.begin());
+  if (!row.feeds_prompt) return;
+  reused_tokens_ += held;
+  prompt_tokens_done_ += held;
+  row.prompt_fed += held;
+}
+
+size_t GenerationSession::up_to_fork(const Row& row, size_t count) const {
+  if (row.prompt_done || !row.feeds_prompt) return count;
+  const size_t held = static_cast<size_t>(cache_.length(row.feeds[0].slot));
+  for (const auto& [number, other] : rows_) {
+    if (other->planned || other->shared <= held || other->donor != row.number) continue;
+    count = std::min(count, other->shared - held);
+  }
+  return count;
+}
+
+void GenerationSession::hand_over(const std::vector<Piece>& pieces) {
+  for (const Piece& piece : pieces) {
+    const Row& row = *piece.row;
+    if (piece.feed != 0 || row.prompt_done || !row.feeds_prompt) continue;
+    const Feed& feed = row.feeds[0];
+    const size_t held = static_cast<size_t>(cache_.length(feed.slot));
+    const bool wanted = std::any_of(rows_.begin(), rows_.end(), [&](const auto& entry) {
+      const Row& other = *entry.second;
+      return !other.planned && other.shared == held && other.donor == row.number;
+    });
+    if (!wanted) continue;
+    const auto end = row.prompt.begin() + static_cast<std::ptrdiff_t>(held);
+    prefixes_->put({{row.prompt.begin(), end}, cache_.snapshot(feed.slot), feed.rope_length});
+  }
 }
 
 void GenerationSession::run(const std::vector<Piece>& pieces) {
@@ -209,7 +331,10 @@ void GenerationSession::hand_out(const std::vector<Piece>& pieces, const models:
     }
     tokens_done += piece.count;
     piece.row->fed[piece.feed] += piece.count;
-    if (!piece.row->prompt_done) prompt_tokens_done_ += piece.count;
+    if (!piece.row->prompt_done) {
+      prompt_tokens_done_ += piece.count;
+      piece.row->prompt_fed += piece.count;
+    }
   }
 }
 
@@ -236,6 +361,7 @@ bool GenerationSession::step() {
     const std::vector<Piece> pieces = next_pass();
     if (pieces.empty()) return false;
     run(pieces);
+    hand_over(pieces);
     advance();
   }
   retire();
@@ -250,6 +376,9 @@ void GenerationSession::retire() {
     if (!row->strategy->done() || row->released) continue;
     row->strategy->release(cache_);
     row->released = true;
+    // What a cancelled row leaves undone, nobody waits for.
+    if (!row->prompt_done)
+      prompt_tokens_done_ += row->prompt.size() - std::min(row->prompt_fed, row->prompt.size());
     row->feeds.clear();
     row->outputs.clear();
   }
@@ -274,9 +403,19 @@ bool GenerationSession::active() const {
                      [](const auto& row) { return !row.second->strategy->done(); });
 }
 
+size_t GenerationSession::running() const {
+  return static_cast<size_t>(std::count_if(rows_.begin(), rows_.end(),
+                                           [](const auto& row) { return !row.second->strategy->done(); }));
+}
+
+bool GenerationSession::ended(size_t number) const {
+  const auto found = rows_.find(number);
+  return found != rows_.end() && found->second->released;
+}
+
 GeneratedRow GenerationSession::take(size_t number) {
   const auto found = rows_.find(number);
-  if (found == rows_.end() || !found->second->released) {
+  if (!ended(number)) {
     throw ArgumentError(fmt::format("row {}: has no result to take", number));
   }
   GeneratedRow result = found->second->strategy->take();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "genkit/cache/kv_cache.h"
+#include "genkit/generate/cache_row.h"
 #include "genkit/generate/draft_passes.h"
 #include "genkit/generate/generate.h"
 #include "genkit/generate/pass_cost.h"
@@ -32,6 +33,9 @@ struct SessionOptions {
   /// Rows that have their prompt go on while others are still being fed theirs. Off, a batch's
   /// prompts come first, which is faster as a whole; on, a server's rows do not wait for newcomers.
   bool decode_during_prefill = false;
+  /// What earlier rows have left, for rows that begin as they did; the session's own rows are added.
+  /// Null: rows of the session share among themselves what their prompts have in common.
+  std::shared_ptr<PrefixStore> prefixes = {};
 };
 
 /// Rows that come and go over one cache. A batch adds them all and steps until none is left; a
@@ -51,6 +55,8 @@ class GenerationSession {
   /// @return the row's number, counted from 0, in events and in the sampling key.
   /// @throws ArgumentError for options and prompts, and leaves the session as it was.
   size_t add(const Prompt& prompt, const GenerationConfig& config);
+  /// Throws what add() would throw were this the prompt of that number.
+  void check(const Prompt& prompt, const GenerationConfig& config, size_t number);
   /// One forward pass, and what follows from it. @return whether rows are left to run.
   /// @throws Error naming the row where no token can be chosen; the session is of no use after that.
   bool step();
@@ -63,8 +69,12 @@ class GenerationSession {
   GeneratedRow take(size_t row);
 
   bool active() const;
+  size_t running() const;                                  ///< rows that have not ended
+  bool ended(size_t row) const;                            ///< whether there is a result to take
   size_t prompt_tokens() const { return prompt_tokens_; }  ///< of all rows, without padding
   size_t prompt_tokens_done() const { return prompt_tokens_done_; }
+  /// Of those done, how many were not computed, as another row had their keys and values.
+  size_t reused_tokens() const { return reused_tokens_; }
   const cache::KvCache& cache() const { return cache_; }
   const cache::KvCache* draft_cache() const { return draft_ ? &draft_->cache : nullptr; }
 
@@ -75,6 +85,8 @@ class GenerationSession {
   void prepare_drafts(RowSetup& setup);
   /// Asks the rows that have nothing left to run what is next.
   void plan();
+  /// A row of its own, not yet among the others.
+  std::unique_ptr<Row> make_row(const Prompt& prompt, const GenerationConfig& config, size_t number);
   std::vector<Piece> next_pass();
   /// Rows whose feeds have been run choose their next tokens, one each. @return whether there were any.
   bool advance();
@@ -83,6 +95,18 @@ class GenerationSession {
   void hand_out(const std::vector<Piece>& pieces, const models::ForwardInput& input,
                 const models::HiddenCapture& capture, const mlx::core::array* logits);
   void retire();
+  /// How a row of this configuration keeps its keys and values.
+  CacheSettings cache_settings(const EffectiveConfig& config);
+  /// Finds the row whose prompt begins as this one's does and is still to be computed.
+  void find_donor(Row& row);
+  /// Whether a row is to wait until another has computed what both begin with.
+  bool waits(Row& row);
+  /// Asks a row what is next.
+  void plan(Row& row);
+  /// Of `count` tokens of the prompt, those up to where the next waiting row leaves this one.
+  size_t up_to_fork(const Row& row, size_t count) const;
+  /// Puts aside what waiting rows begin with, as soon as it is there.
+  void hand_over(const std::vector<Piece>& pieces);
 
   const models::Model& model_;
   const text::Tokenizer* tokenizer_;
@@ -97,6 +121,8 @@ class GenerationSession {
   std::vector<StreamEvent> events_;
   size_t prompt_tokens_ = 0;
   size_t prompt_tokens_done_ = 0;
+  size_t reused_tokens_ = 0;
+  std::shared_ptr<PrefixStore> prefixes_;  ///< null where hooks change what the model computes
 };
 
 }  // namespace genkit::generate

@@ -25,7 +25,7 @@ SingleRow::SingleRow(RowSetup setup)
               .row = setup_.row}),
       start_(std::chrono::steady_clock::now()),
       context_(setup_.prompt.ids),
-      tokens_(setup_.prompt.tokens, setup_.cache_border, setup_.config.values.use_cache.value_or(true)) {
+      tokens_(setup_.prompt.tokens, setup_.cache) {
   const GenerationConfig& config = setup_.config.values;
   const std::vector<std::string> stops = config.stop_strings.value_or(std::vector<std::string>{});
   if (!stops.empty()) {
@@ -36,7 +36,9 @@ SingleRow::SingleRow(RowSetup setup)
   if (config.guidance_scale.value_or(1) != 1) {
     std::vector<int32_t> negative = setup_.negative_prompt;
     if (negative.empty()) negative = {setup_.prompt.ids.back()};
-    unconditional_.emplace(std::move(negative), setup_.cache_border, config.use_cache.value_or(true));
+    CacheSettings settings = setup_.cache;
+    settings.keep = false;  // no later row begins with it
+    unconditional_.emplace(std::move(negative), settings);
   }
   drafter_ = make_drafter(setup_, chain_);
   result_.speculative = drafter_ != nullptr;
@@ -186,6 +188,7 @@ void SingleRow::cancel(std::vector<StreamEvent>& events) {
 }
 
 void SingleRow::release(cache::KvCache& cache) {
+  tokens_.keep(cache);
   tokens_.release(cache);
   if (unconditional_) unconditional_->release(cache);
   if (drafter_) drafter_->release();

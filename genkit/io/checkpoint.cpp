@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <mlx/ops.h>
 
+#include "genkit/base/byte_hash.h"
 #include "genkit/base/error.h"
 #include "genkit/base/nearest.h"
 #include "genkit/io/gguf_checkpoint.h"
@@ -134,6 +135,26 @@ TensorReport Checkpoint::report() const {
     if (used_.count(name) == 0) report.unused.push_back(name);
   }
   return report;
+}
+
+std::string Checkpoint::fingerprint() const {
+  ByteHash hash;
+  hash.add(config_.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  const auto add_array = [&](const mx::array& given) {
+    mx::array a = mx::contiguous(given);
+    a.eval();
+    hash.add(a.nbytes());
+    if (a.size() != 0) hash.add(a.data<char>(), a.nbytes());
+  };
+  for (const auto& [name, entry] : tensors_) {
+    const ops::Weight w = entry.load();
+    hash.add(fmt::format("{} {} {} {} {}", name, static_cast<int>(w.format), shape_text(w.shape), w.bits,
+                         w.group_size));
+    add_array(w.data);
+    if (w.scales) add_array(*w.scales);
+    if (w.biases) add_array(*w.biases);
+  }
+  return hash.hex();
 }
 
 std::vector<std::string> Checkpoint::names() const {

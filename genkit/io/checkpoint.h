@@ -64,6 +64,9 @@ class Checkpoint {
   /// asked for.
   TensorReport report() const;
   std::vector<std::string> names() const;
+  /// Tells this model from every other: a hash of the configuration and of every tensor's name,
+  /// format, shape and bytes, wherever the file keeps them. Reads all of the weights.
+  std::string fingerprint() const;
 
  private:
   void read(const std::filesystem::path& path);

@@ -218,6 +218,13 @@ Components Decoder::components() const {
   return c;
 }
 
+int Decoder::rotated_alike(int a, int b, int length) const {
+  for (const nn::Block& block : blocks_) {
+    if (const auto& rope = attention_of(block).rope) length = rope->rotated_alike(a, b, length);
+  }
+  return length;
+}
+
 ops::AttentionParams attention_params(const config::ModelConfig& c, int layer) {
   ops::AttentionParams p;
   p.heads = c.num_attention_heads;

@@ -36,6 +36,7 @@ class Decoder final : public Model {
   Components components() const override;
   mx::array head(const mx::array& states) const override;
   std::optional<int> cache_border() const override { return cache_border_; }
+  int rotated_alike(int a, int b, int length) const override;
 
  private:
   /// The rows with their positions resolved. @throws ArgumentError when anything does not add up.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "genkit/base/error.h"
+
 namespace genkit::models {
 
 cache::KvCache Model::make_cache(ops::KvType type) const {
@@ -13,6 +15,12 @@ cache::KvCache Model::make_cache(ops::KvType type) const {
 int Model::rope_length(int prompt_length, int total) const {
   const std::optional<int> border = cache_border();
   return border && total > *border ? std::max(prompt_length, *border + 1) : prompt_length;
+}
+
+const std::string& Model::fingerprint() const {
+  if (!make_fingerprint_) throw ArgumentError("model: it was made in memory and has no fingerprint");
+  std::call_once(fingerprint_made_, [this] { fingerprint_ = make_fingerprint_(); });
+  return fingerprint_;
 }
 
 bool Model::can_extend(int cached, int total) const {

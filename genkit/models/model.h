@@ -2,9 +2,12 @@
 
 #include <mlx/array.h>
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -133,10 +136,25 @@ class Model {
   /// The total length past which can_extend() turns false: phi3's original_max_position_embeddings.
   /// Nothing where there is no such border.
   virtual std::optional<int> cache_border() const { return std::nullopt; }
+  /// Of the first `length` tokens of two rows that are fed the same, how many leading ones have the
+  /// same keys when one row has RowSpan::rope_length `a` and the other `b`.
+  virtual int rotated_alike(int a, int b, int length) const = 0;
+
+  /// Tells models apart that would not compute the same keys and values: their weights, configuration
+  /// and arithmetic. Made at the first call, which reads all of the weights.
+  /// @throws ArgumentError for a model that load_model() did not make.
+  const std::string& fingerprint() const;
+  /// Says how the fingerprint is made.
+  void set_fingerprint(std::function<std::string()> make) { make_fingerprint_ = std::move(make); }
 
  protected:
   explicit Model(config::ModelConfig config) : config_(std::move(config)) {}
   config::ModelConfig config_;
+
+ private:
+  std::function<std::string()> make_fingerprint_;
+  mutable std::once_flag fingerprint_made_;
+  mutable std::string fingerprint_;
 };
 
 }  // namespace genkit::models

@@ -43,7 +43,13 @@ static_assert(kFamilies.size() == static_cast<size_t>(Family::kGlm4) + 1, "a fam
 std::unique_ptr<Model> load_model(io::Checkpoint& checkpoint, const LoadOptions& options) {
   config::ModelConfig config = config::ModelConfig::from_json(checkpoint.config(), checkpoint.config_name());
   for (const FamilyRow& row : kFamilies) {
-    if (row.family == config.family) return row.make(std::move(config), checkpoint, options);
+    if (row.family != config.family) continue;
+    std::unique_ptr<Model> model = row.make(std::move(config), checkpoint, options);
+    // The copy keeps the files mapped, as the weights do.
+    model->set_fingerprint([checkpoint, exact = options.arithmetic == ops::Arithmetic::kExact] {
+      return checkpoint.fingerprint() + (exact ? "-exact" : "");
+    });
+    return model;
   }
   throw Error("no builder for model_type " + config.model_type);
 }

@@ -154,6 +154,14 @@ int Rope::length_class(int length) const {
   }
 }
 
+int Rope::rotated_alike(int a, int b, int length) const {
+  if (config_.type != RopeType::kDynamic && config_.type != RopeType::kLongRope) return length;
+  for (int p = 0; p < length; ++p) {
+    if (length_class(std::max(a, p + 1)) != length_class(std::max(b, p + 1))) return p;
+  }
+  return length;
+}
+
 std::vector<RopeRun> Rope::runs(const Positions& positions) const {
   std::vector<RopeRun> out;
   const auto add = [&](int tokens, int length) {

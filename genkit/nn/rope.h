@@ -45,6 +45,10 @@ class Rope {
   /// not look at the length.
   std::vector<RopeRun> runs(const Positions& positions) const;
 
+  /// Of the first `length` tokens of two rows, how many leading ones are rotated alike when one row
+  /// goes by rope_length `a` and the other by `b`.
+  int rotated_alike(int a, int b, int length) const;
+
   /// Frequencies for a total length, [dims / 2] float32, scaling applied.
   /// @source transformers 5.23 modeling_rope_utils.
   std::vector<float> inv_freq(int length) const;

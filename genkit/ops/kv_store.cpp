@@ -36,6 +36,20 @@ void store_numbers(KvType type, const float* from, int count, void* to, size_t o
   }
 }
 
+void load_numbers(KvType type, const void* from, size_t offset, int count, float* to) {
+  switch (type) {
+    case KvType::kF32:
+      std::memcpy(to, static_cast<const float*>(from) + offset, sizeof(float) * count);
+      break;
+    case KvType::kF16:
+      for (int i = 0; i < count; ++i) to[i] = half_to_float(static_cast<const uint16_t*>(from)[offset + i]);
+      break;
+    case KvType::kBF16:
+      for (int i = 0; i < count; ++i) to[i] = bfloat_to_float(static_cast<const uint16_t*>(from)[offset + i]);
+      break;
+  }
+}
+
 }  // namespace
 
 KvPage::KvPage(const KvShape& shape) : shape_(shape) {
@@ -96,6 +110,33 @@ void KvStore::append(const float* keys, const float* values, int count) {
       values += shape_.value_dim;
     }
   }
+}
+
+void KvStore::copy_out(int begin, int end, float* keys, float* values) const {
+  for (int position = begin; position < end; ++position) {
+    const KvPage& page = page_at(position);
+    for (int h = 0; h < shape_.kv_heads; ++h) {
+      const size_t row =
+          size_t{static_cast<unsigned>(h)} * KvPage::kPageTokens + position % KvPage::kPageTokens;
+      load_numbers(shape_.type, page.keys(), row * shape_.head_dim, shape_.head_dim, keys);
+      load_numbers(shape_.type, page.values(), row * shape_.value_dim, shape_.value_dim, values);
+      keys += shape_.head_dim;
+      values += shape_.value_dim;
+    }
+  }
+}
+
+void KvStore::begin_at(int first, const float* sink_keys, const float* sink_values) {
+  if (length_ != 0 || first < 0 || first % KvPage::kPageTokens != 0 ||
+      (first > 0 && shape_.window == 0 && bound_.max_size == 0)) {
+    throw ArgumentError(fmt::format("cache: a row of {} positions cannot begin at {}", length_, first));
+  }
+  if (first == 0) return;
+  KvStore sinks(KvShape{shape_.kv_heads, shape_.head_dim, shape_.value_dim, 0, shape_.type});
+  sinks.append(sink_keys, sink_values, std::min(bound_.sinks, first));
+  sink_pages_ = std::move(sinks.pages_);
+  first_page_ = first / KvPage::kPageTokens;
+  first_ = length_ = first;
 }
 
 void KvStore::truncate(int length) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -74,6 +75,14 @@ class KvStore {
   /// Forgets positions from `length` on. @throws ArgumentError when the window or the bound has
   /// already dropped what would be needed to go on from there.
   void truncate(int length);
+  /// Writes positions [begin, end), all of them held, as append() takes them.
+  void copy_out(int begin, int end, float* keys, float* values) const;
+  /// Positions of the sinks that are held apart, as the newest ones begin after them.
+  int sinks_apart() const { return std::min(bound_.sinks, first_); }
+  /// For a store that is empty: as if positions before `first` had been appended and trimmed away.
+  /// @param first a multiple of kPageTokens. @param keys, values of the first sinks_apart() positions.
+  /// @throws ArgumentError.
+  void begin_at(int first, const float* sink_keys, const float* sink_values);
   /// A row with the same past that goes its own way.
   std::shared_ptr<KvStore> fork() const;
   /// Drops pages no later query can see, keeping `slack` positions beyond the window for truncate().

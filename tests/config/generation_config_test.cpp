@@ -1,5 +1,6 @@
 #include "genkit/config/generation_config.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -172,6 +173,35 @@ TEST(Resolve, RefusesWhatTheModeCannotHonour) {
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"do_sample": true, "temperature": 0})")); }),
             "temperature: sampling needs a number above 0, got 0; for greedy decoding leave do_sample out");
   EXPECT_NO_THROW(resolve({}, caller(R"({"num_beams": 1, "use_cache": true, "guidance_scale": 1.0})")));
+}
+
+TEST(Resolve, ABoundedRowKeepsFourOfItsFirstPositionsUnlessItIsTold) {
+  const auto sinks = [](const char* text) { return resolve({}, caller(text)).values.num_sink_tokens; };
+  EXPECT_EQ(sinks("{}"), std::nullopt);
+  EXPECT_EQ(sinks(R"({"max_kv_size": 100})"), 4);
+  EXPECT_EQ(sinks(R"({"max_kv_size": 3})"), 2);
+  EXPECT_EQ(sinks(R"({"max_kv_size": 3, "max_kv_keep": 0})"), 0);
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"max_kv_size": 3, "num_sink_tokens": 3})")); }),
+            "num_sink_tokens: expected fewer than max_kv_size (3), got 3");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_sink_tokens": 3})")); }),
+            "num_sink_tokens: 3 has no effect without max_kv_size");
+  EXPECT_THAT(resolve(model(R"({"num_sink_tokens": 3})"), {}).explain(),
+              HasSubstr("num_sink_tokens (model) does not apply without max_kv_size"));
+  EXPECT_EQ(error_of([] { caller(R"({"max_kv_size": 0})"); }),
+            "max_kv_size: expected an integer in [1, 2147483647], got 0");
+}
+
+TEST(Resolve, CachesThatHoldOtherNumbersAreRefused) {
+  for (const char* same : {"dynamic", "static", "offloaded", "hybrid", "sliding_window", "paged"}) {
+    EXPECT_NO_THROW(resolve({}, caller(fmt::format(R"({{"cache_implementation": "{}"}})", same))));
+  }
+  for (const char* other : {"quantized", "something"}) {
+    EXPECT_EQ(
+        error_of([&] { resolve({}, caller(fmt::format(R"({{"cache_implementation": "{}"}})", other))); }),
+        fmt::format("cache_implementation: \"{}\" asks for a quantised or unknown cache, which greedy "
+                    "decoding does not do",
+                    other));
+  }
 }
 
 TEST(Resolve, BeamsAreTheirOwnModes) {

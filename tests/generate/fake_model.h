@@ -29,6 +29,9 @@ class FakeModel : public models::Model {
   models::Components components() const override { return {}; }
   mx::array head(const mx::array& states) const override { return states; }
   std::optional<int> cache_border() const override { return border; }
+  int rotated_alike(int a, int b, int length) const override {
+    return border && (a > *border) != (b > *border) ? 0 : length;
+  }
 
   models::ForwardOutput forward(const models::ForwardInput& input, cache::KvCache* cache,
                                 const std::vector<models::ForwardHook*>&) const override {
@@ -44,7 +47,9 @@ class FakeModel : public models::Model {
       store.append(numbers.data(), numbers.data(), row.length);
       done += row.length;
       uint64_t hash = frequency_seed(row);
+      const int oldest = store.oldest_seen(store.length() - 1);
       for (int p = 0; p < store.length(); ++p) {
+        if (p < oldest && p >= store.bound().sinks) continue;  // past max_kv_size
         const auto* keys = static_cast<const float*>(store.page_at(p).keys());
         hash = mix(hash, static_cast<uint64_t>(keys[p % ops::KvPage::kPageTokens]));
         if (p < store.length() - wanted(input, row)) continue;
@@ -62,6 +67,7 @@ class FakeModel : public models::Model {
     }
     EXPECT_EQ(static_cast<size_t>(done), tokens.size());
     pass_sizes.push_back(done);
+    pass_rows.push_back(static_cast<int>(input.rows.size()));
     models::ForwardOutput out;
     out.hidden = mx::zeros({done, 1});
     if (!logits.empty()) {
@@ -74,6 +80,7 @@ class FakeModel : public models::Model {
   double noise = 0;           ///< share of contexts in which it is of another mind than a model without
   int period = 0;             ///< above 0: rows of some length go on as they did so many tokens before
   mutable std::vector<int> pass_sizes;  ///< tokens of each pass so far
+  mutable std::vector<int> pass_rows;   ///< rows of each pass so far
 
  private:
   static constexpr int kRepeatsFrom = 24;

@@ -8,6 +8,10 @@ namespace {
 constexpr OptionRow kRows[] = {
     {"use_cache", {}, &C::use_cache, kAll, kAny, "true", "true",
      "Keep keys and values between steps; false: the same tokens, by computing all again."},
+    {"max_kv_size", {}, &C::max_kv_size, kAll, kCountFromOne, "null", "",
+     "Most positions that a row keeps; past it a token sees the first num_sink_tokens and the newest others."},
+    {"num_sink_tokens", {"max_kv_keep"}, &C::num_sink_tokens, kAll, kCount, "null", "",
+     "With max_kv_size: how many of a row's first positions are kept; unset: 4, or fewer below 5."},
 };
 
 constexpr UnsupportedOption kUnsupported[] = {
@@ -15,7 +19,7 @@ constexpr UnsupportedOption kUnsupported[] = {
      // The layouts hold the same numbers; the quantised one does not.
      R"(["dynamic", "dynamic_full", "static", "offloaded", "offloaded_static", "hybrid", "hybrid_chunked",
          "sliding_window", "offloaded_hybrid", "offloaded_hybrid_chunked", "paged"])",
-     "quantised caches"},
+     "a quantised or unknown cache"},
 };
 // clang-format on
 
