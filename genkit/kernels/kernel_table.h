@@ -28,7 +28,7 @@ struct Int8Rows {
   const int8_t* codes = nullptr;  ///< [rows, in]
   const float* scales = nullptr;  ///< [rows, in / 32]
   const int32_t* sums = nullptr;  ///< [rows, in / 16] of the codes of 16
-  /// What KernelTable::arrange made of them; null for one row and where the target needs none.
+  /// What KernelTable::arrange made of them, or null where the target wants nothing.
   const void* arranged = nullptr;
 };
 
@@ -78,7 +78,8 @@ struct KernelTable {
   size_t (*linear_int8_scratch)(const WeightRows& w);
   /// The same over int8 activations; every quantised format.
   void (*linear_int8)(const LinearTask& task, const Int8Rows& x, void* scratch);
-  /// Bytes of `rows` activations in the order that this target multiplies; null: as they are.
+  /// Bytes of `rows` activations in the order that this target multiplies; 0, or the function null:
+  /// it takes them as they are.
   size_t (*arranged_size)(int64_t rows, int64_t in);
   /// Puts activations [16 * block, 16 * block + 16) into that order, in `out` of all of them.
   void (*arrange)(const Int8Rows& x, int64_t rows, int64_t in, int64_t block, void* out);

@@ -25,8 +25,9 @@ class RoundedRows {
                      table.quantize(x + r * in, in, codes_.data() + r * in, scales_.data() + r * in / 32,
                                     sums_.data() + r * in / 16);
                  });
-    if (rows == 1 || table.arrange == nullptr) return;
-    arrangement_.resize(table.arranged_size(rows, in) + kAlignment);
+    const size_t bytes = table.arranged_size ? table.arranged_size(rows, in) : 0;
+    if (bytes == 0) return;
+    arrangement_.resize(bytes + kAlignment);
     char* start = arrangement_.data();
     start += (kAlignment - reinterpret_cast<uintptr_t>(start) % kAlignment) % kAlignment;
     const Int8Rows plain = view();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -67,6 +68,15 @@ class RandomWeight {
   }
 
   const WeightRows& rows() const { return rows_; }
+
+  /// Every byte of a quantised weight's blocks becomes `byte`, but for scales of fp16 and MXFP4.
+  void fill(uint8_t byte, uint32_t seed) {
+    std::mt19937 engine(seed);
+    std::fill(bytes_.begin(), bytes_.end(), byte);
+    if (rows_.format == WeightFormat::kAffine) return;
+    const auto blocks = (bytes_.size() - 1) / traits(rows_.format).block_bytes;
+    sane_scales(static_cast<int64_t>(blocks), engine);
+  }
 
   /// By the scalar reference.
   std::vector<float> row(int64_t r) const {

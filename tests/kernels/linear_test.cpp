@@ -150,6 +150,31 @@ TEST(LinearInt8, IsTheProductOfTheRoundedActivations) {
   }
 }
 
+// Codes and activations at their ends: sums in 16 bits must not overflow, which would be off by a
+// tenth and more. For what the products themselves lose to rounding, see the test above.
+TEST(LinearInt8, TheLargestCodesDoNotOverflow) {
+  for (const Kind& kind : kinds()) {
+    if (!is_quantized(kind.format)) continue;
+    const Shape s = {18, 512, 17};
+    RandomWeight w = make_weight(kind, s, 13);
+    std::vector<float> x(s.rows * s.in);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = i / s.in % 2 == 0 ? 1.0f : -1.0f;
+    const std::vector<float> bias(s.out);
+    for (const int byte : {0x00, 0x77, 0x80, 0x88, 0xff}) {
+      w.fill(static_cast<uint8_t>(byte), 14);
+      const auto expected = int8_reference(w, s, x.data(), bias.data());
+      for (const auto* table : all_tables()) {
+        for (const int64_t rows : {int64_t{1}, int64_t{2}, s.rows}) {
+          const auto y = run(w, s, x.data(), rows, nullptr, true, *table);
+          for (size_t i = 0; i < y.size(); ++i)
+            ASSERT_NEAR(y[i], expected[i], 1e-2 * (1 + std::abs(expected[i])))
+                << table->name << " " << kind.name() << " byte " << byte << " rows " << rows;
+        }
+      }
+    }
+  }
+}
+
 TEST(Linear, ARowDoesNotDependOnItsBatchNorOnTheThreads) {
   for (const auto* table : all_tables()) {
     for (const Kind& kind : kinds()) {

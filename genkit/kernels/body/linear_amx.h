@@ -14,14 +14,14 @@ struct TileShapes {
   uint8_t rows[16] = {};
 };
 
-/// Tiles shaped for groups of `group` numbers and `lanes` activations, until the end of its scope.
+/// Tiles shaped for groups of `group` numbers, until the end of its scope.
 class Tiles {
  public:
-  Tiles(int group, int lanes) {
+  explicit Tiles(int group) {
     TileShapes s;
-    for (int i = 0; i < 4; ++i) s.rows[i] = 16, s.row_bytes[i] = uint16_t(4 * lanes);
+    for (int i = 0; i < 4; ++i) s.rows[i] = 16, s.row_bytes[i] = 64;
     for (int i = 4; i < 6; ++i) s.rows[i] = 16, s.row_bytes[i] = uint16_t(group);
-    for (int i = 6; i < 8; ++i) s.rows[i] = uint8_t(group / 4), s.row_bytes[i] = uint16_t(4 * lanes);
+    for (int i = 6; i < 8; ++i) s.rows[i] = uint8_t(group / 4), s.row_bytes[i] = 64;
     asm volatile("ldtilecfg %0" ::"m"(s) : "memory");
   }
   // Released tiles need not be saved when the thread changes.
@@ -68,7 +68,9 @@ inline ArrangedRows arranged_rows(const void* all, int64_t in, int64_t block) {
   return a;
 }
 
+// Up to 8 rows the tiles would be half empty, and measured no faster than linear_int8.h.
 size_t arranged_size(int64_t rows, int64_t in) {
+  if (rows <= 8) return 0;
   return static_cast<size_t>((rows + 15) / 16 * arranged_block(in));
 }
 
@@ -169,32 +171,6 @@ inline void unpack_rows(const WeightRows& w, int64_t first, int count, const Cod
   }
 }
 
-// As many activations as lanes: 8 or 16.
-template <int kLanes>
-struct Lanes {
-  __m512 v;
-  static Lanes zero() { return {_mm512_setzero_ps()}; }
-  static Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static Lanes dots(const int32_t* p) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))}; }
-  Lanes times(float x) const { return {_mm512_mul_ps(v, _mm512_set1_ps(x))}; }
-  void add_product(Lanes a, Lanes b) { v = _mm512_fmadd_ps(a.v, b.v, v); }
-  void add_product(Lanes a, float b) { v = _mm512_fmadd_ps(a.v, _mm512_set1_ps(b), v); }
-  void store(float* p) const { _mm512_storeu_ps(p, v); }
-};
-template <>
-struct Lanes<8> {
-  __m256 v;
-  static Lanes zero() { return {_mm256_setzero_ps()}; }
-  static Lanes load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static Lanes dots(const int32_t* p) {
-    return {_mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
-  }
-  Lanes times(float x) const { return {_mm256_mul_ps(v, _mm256_set1_ps(x))}; }
-  void add_product(Lanes a, Lanes b) { v = _mm256_fmadd_ps(a.v, b.v, v); }
-  void add_product(Lanes a, float b) { v = _mm256_fmadd_ps(a.v, _mm256_set1_ps(b), v); }
-  void store(float* p) const { _mm256_storeu_ps(p, v); }
-};
-
 constexpr int kDotGroups = 4;  // whose dots are found ahead of their steps in floating point
 
 template <int kGroup, bool kUnsigned>
@@ -212,16 +188,15 @@ inline void dots_of_groups(const Tile& tile, const ArrangedRows& x, int64_t g, i
 }
 
 /// y [activation][weight row] of a block of 16 each.
-template <int kGroup, bool kUnsigned, bool kBiased, int kLanes>
+template <int kGroup, bool kUnsigned, bool kBiased>
 inline void multiply_tiles(const Tile& tile, int64_t in, const ArrangedRows& x, float* y) {
-  using L = Lanes<kLanes>;
   // The dots of the next groups are under way while these are added up.
   alignas(64) int32_t dots[2][kDotGroups * 256];
   const int64_t groups = in / kGroup;
   const float* sums = kGroup == 16 ? x.half_sums : x.sums;
-  L total[16];
+  V16 total[16];
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) total[r] = L::zero();
+  for (int r = 0; r < 16; ++r) total[r] = zero();
   dots_of_groups<kGroup, kUnsigned>(tile, x, 0, groups, dots[0]);
   for (int64_t g = 0; g < groups; g += kDotGroups) {
     const int32_t* now = dots[g / kDotGroups % 2];
@@ -229,35 +204,39 @@ inline void multiply_tiles(const Tile& tile, int64_t in, const ArrangedRows& x, 
                                       dots[(g / kDotGroups + 1) % 2]);
     const int64_t end = g + kDotGroups < groups ? g + kDotGroups : groups;
     for (int64_t i = g; i < end; ++i, now += 256) {
-      const L xs = L::load(x.scales + (i * kGroup / 32) * 16);
+      const V16 xs = load(x.scales + (i * kGroup / 32) * 16);
       const float *scales = tile.scales + i * kRowBlock, *biases = tile.biases + i * kRowBlock;
 #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) total[r].add_product(L::dots(now + 16 * r), xs.times(scales[r]));
+      for (int r = 0; r < 16; ++r) {
+        const I16 dot = {_mm512_loadu_si512(now + 16 * r)};
+        total[r] = fma(to_float(dot), mul(xs, set1(scales[r])), total[r]);
+      }
       if (!kBiased) continue;
-      const L xsum = L::load(sums + i * 16);
+      const V16 xsum = load(sums + i * 16);
 #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) total[r].add_product(xsum, biases[r]);
+      for (int r = 0; r < 16; ++r) total[r] = fma(set1(biases[r]), xsum, total[r]);
     }
   }
   alignas(64) float by_row[256];
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) total[r].store(by_row + 16 * r);
+  for (int r = 0; r < 16; ++r) store(by_row + 16 * r, total[r]);
   interleave(reinterpret_cast<const uint8_t*>(by_row), 64, 0, reinterpret_cast<uint8_t*>(y));
 }
 
-template <int kGroup, bool kUnsigned, bool kBiased, int kLanes>
+template <int kGroup, bool kUnsigned, bool kBiased>
 inline void multiply_all(const LinearTask& task, const CodeTraits& t, const Int8Rows& x, Tile& tile) {
   const WeightRows& w = *task.weight;
-  const Tiles shapes(kGroup, kLanes);
+  const Tiles shapes(kGroup);
   for (int done = 0; done < task.count; done += kRowBlock) {
     const int64_t first = task.first + done;
     const int count = task.count - done < kRowBlock ? task.count - done : kRowBlock;
     unpack_rows(w, first, count, t, tile);
     for (int64_t m = 0; m < task.rows; m += 16) {
       alignas(64) float y[256];
-      multiply_tiles<kGroup, kUnsigned, kBiased, kLanes>(tile, w.in, arranged_rows(x.arranged, w.in, m / 16),
-                                                         y);
       const int rows = static_cast<int>(task.rows - m < 16 ? task.rows - m : 16);
+      // Stores are made in order: one that waits for its line would hold up those of the tiles.
+      for (int r = 0; r < rows; ++r) __builtin_prefetch(task.y + (m + r) * task.ldy + first, 1);
+      multiply_tiles<kGroup, kUnsigned, kBiased>(tile, w.in, arranged_rows(x.arranged, w.in, m / 16), y);
       for (int r = 0; r < rows; ++r) {
         V16 out = load(y + 16 * r);
         if (task.bias) out = add(out, load_part(task.bias + first, count));
@@ -267,22 +246,16 @@ inline void multiply_all(const LinearTask& task, const CodeTraits& t, const Int8
   }
 }
 
-template <int kGroup, bool kUnsigned, bool kBiased>
-inline void multiply_lanes(const LinearTask& task, const CodeTraits& t, const Int8Rows& x, Tile& tile) {
-  if (task.rows <= 8) return multiply_all<kGroup, kUnsigned, kBiased, 8>(task, t, x, tile);
-  return multiply_all<kGroup, kUnsigned, kBiased, 16>(task, t, x, tile);
-}
-
 void linear_int8_tiles(const LinearTask& task, const Int8Rows& x, void* scratch) {
   if (x.arranged == nullptr) return linear_int8(task, x, scratch);
   const WeightRows& w = *task.weight;
   const CodeTraits t = code_traits(w.format, w.bits);
   Tile tile = tile_in(scratch, w, t);
   if (t.group == 16) {
-    if (t.biased) return multiply_lanes<16, false, true>(task, t, x, tile);
-    return multiply_lanes<16, false, false>(task, t, x, tile);
+    if (t.biased) return multiply_all<16, false, true>(task, t, x, tile);
+    return multiply_all<16, false, false>(task, t, x, tile);
   }
-  if (t.wide && !t.is_signed) return multiply_lanes<32, true, true>(task, t, x, tile);
-  if (t.biased) return multiply_lanes<32, false, true>(task, t, x, tile);
-  return multiply_lanes<32, false, false>(task, t, x, tile);
+  if (t.wide && !t.is_signed) return multiply_all<32, true, true>(task, t, x, tile);
+  if (t.biased) return multiply_all<32, false, true>(task, t, x, tile);
+  return multiply_all<32, false, false>(task, t, x, tile);
 }
