@@ -78,6 +78,11 @@ void GenerationFlags::add_to(Options& options) {
   }
 }
 
+bool GenerationFlags::given() const {
+  return !file_.empty() ||
+         std::any_of(values_.begin(), values_.end(), [](const auto& entry) { return !entry.second.empty(); });
+}
+
 generate::GenerationConfig GenerationFlags::config() const {
   generate::GenerationConfig config;
   if (!file_.empty()) {

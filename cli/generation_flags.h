@@ -16,6 +16,8 @@ class GenerationFlags {
   void add_to(Options& options);
   /// Options of --generation-config, then those of the command line over them. @throws ArgumentError.
   generate::GenerationConfig config() const;
+  /// Whether any of them was given.
+  bool given() const;
 
  private:
   std::map<std::string, std::vector<std::string>> values_;  ///< by the field's name, as typed

@@ -20,6 +20,7 @@ constexpr std::array kCommands = {
     Command{"generate", "continue prompts", "mlxgk-generate", run_generate},
     Command{"chat", "talk to a model in a terminal", "", run_chat},
     Command{"forward", "write logits and hidden states to a file", "", run_forward},
+    Command{"steer", "make, try and look at steering vectors", "", run_steer},
     Command{"tokenize", "text to token ids and back", "", run_tokenize},
     Command{"info", "what a model file or folder holds", "", run_info},
     Command{"bench", "measure prefill and decoding", "", run_bench},

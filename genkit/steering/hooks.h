@@ -66,7 +66,7 @@ class SteeringHook : public models::ForwardHook {
   void prepare(const models::Model& model) final;
   /// What the hook does at a place, for a graph node that does it together with others; nothing where
   /// it does nothing to any token of this pass.
-  virtual std::optional<ops::SteerStep> step(models::Site site, const models::ForwardInput& input) const;
+  virtual std::optional<ops::SteerStep> step(models::Site site, const models::ForwardInput& input) const = 0;
   mx::array apply(models::Site site, int layer, const mx::array& x,
                   const models::ForwardInput& input) override;
 

@@ -49,7 +49,7 @@ TEST(Usage, WhatIsMissingIsNamed) {
 
 TEST(Usage, HelpFitsEightyColumnsAndNamesEveryOption) {
   for (const char* command :
-       {"generate", "chat", "forward", "tokenize", "info", "bench", "goldens", "download"}) {
+       {"generate", "chat", "forward", "steer", "tokenize", "info", "bench", "goldens", "download"}) {
     const Outcome run = run_program({"mlxgk", command, "--help"});
     EXPECT_EQ(run.code, 0);
     EXPECT_EQ(run.err, "");
