@@ -17,9 +17,11 @@ namespace genkit::steering {
 
 namespace {
 
-constexpr int kWords = 4;          // of 64 bits: the sketch
-constexpr int kRows = 32;          // of the embedding, eight bits from each
-constexpr int kMostBits = 48;      // that may differ between copies of a model
+constexpr int kWords = 4;  // of 64 bits: the sketch
+constexpr int kRows = 32;  // of the embedding, eight bits from each
+// That may differ between copies of a model. Measured on rows of Gemma 3 270M: none with Q8_0, up to 6
+// with Q5_0, 9 with Q4_0, 24 with 30% of noise; 97 to 114 between rows of different tokens.
+constexpr int kMostBits = 48;
 constexpr float kNormGrid = 4096;  // steps of 1
 
 uint64_t mix(uint64_t x) {  // splitmix64's finaliser

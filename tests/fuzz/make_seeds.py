@@ -156,6 +156,17 @@ def seeds():
     every = {f"t.{dtype}": (dtype, [2, 3], bytes(6 * size)) for dtype, size in sizes.items()}
     yield "safetensors", "every_dtype", safetensors(every, {"format": "pt"})
 
+    direction = struct.pack("<4f", 1, -2, 0.5, 0)
+    about = {"format": "mlx_genkit.steering_vectors", "format_version": "1", "num_blocks": "4", "suggested_layer": "2",
+             "hidden_size": "4", "model_hash": "llama", "layers": '{"2": {"residual_norm": 3.5, "auc": 1}}'}  # fmt: skip
+    both = {"direction.0": ("F32", [4], direction), "direction.2": ("F32", [4], direction)}
+    yield "steering_vectors", "ours", safetensors(both, about)
+    yield "steering_vectors", "rows", safetensors({"mean": ("F16", [2, 4], bytes(16))})
+    yield "steering_vectors", "any_block", safetensors({"v": ("F32", [4], direction)})
+    hint = {"general.architecture": (STRING, "controlvector"), "controlvector.model_hint": (STRING, "llama"),
+            "controlvector.layer_count": (UINT32, 2), "mlx_genkit.method": (STRING, "logistic")}  # fmt: skip
+    yield "steering_vectors", "gguf", gguf(hint, [("direction.1", (4,), "F32"), ("direction.3", (4,), "F32")])
+
     for path in sorted(GOLDENS.glob("tokenizers/*/tokenizer.json")):
         yield "tokenizer", path.parent.name, path.read_bytes()
 
