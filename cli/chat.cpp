@@ -14,6 +14,7 @@
 #include "cli/prompts.h"
 #include "cli/result_writer.h"
 #include "cli/signals.h"
+#include "cli/steer_flags.h"
 #include "genkit/base/error.h"
 #include "genkit/base/nearest.h"
 #include "genkit/base/thread_pool.h"
@@ -196,12 +197,15 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
   app.add_flag("--timings", timings, "tokens per second after each answer, on standard error")
       ->group("Output");
   generation.add_to(options);
+  SteerFlags steer;
+  steer.add_to(options);
   options.set_footer(std::string("In the conversation:\n") + kHelp);
   if (!options.parse(std::move(args))) return kOk;
   if (options.given("--system")) chat.system = system;
   if (chat.chat_template.starts_with('@')) chat.chat_template = read_all(chat.chat_template.substr(1));
   generate::GenerationRequest generating;
   generating.config = generation.config();
+  steer.specs();  // refuses what it can before anything is loaded
   if (threads > 0) set_num_threads(threads);
 
   LoadedModel loaded = load(request);
@@ -221,6 +225,9 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
   }
   if (!generating.config.max_new_tokens && !generating.config.max_length)
     generating.config.max_new_tokens = kDefaultNewTokens;
+  // Every turn is row 0 of its own run.
+  Steering steering(steer, *loaded.model);
+  generating.hooks = steering.hooks(std::vector<PromptSource>(1));
   Output out(1);
   Conversation conversation(std::move(loaded), std::move(generating), std::move(chat), out);
   if (timings) conversation.show_timings();

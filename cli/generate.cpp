@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
 
 #include "cli/command.h"
 #include "cli/generation_flags.h"
@@ -17,6 +18,7 @@
 #include "cli/prompts.h"
 #include "cli/result_writer.h"
 #include "cli/signals.h"
+#include "cli/steer_flags.h"
 #include "genkit/base/error.h"
 #include "genkit/base/json_reader.h"
 #include "genkit/base/thread_pool.h"
@@ -31,6 +33,7 @@ struct GenerateArguments {
   LoadRequest load;
   std::string draft_model;
   GenerationFlags generation;
+  SteerFlags steer;
   ChatFlags chat;
   PromptCacheFlags prompt_cache;
   std::vector<std::string> prompts, prompt_files, prompt_ids, messages;
@@ -123,6 +126,7 @@ void add_options(Options& options, GenerateArguments& a) {
       ->check(positive);
   app.add_flag("--ignore-eos", a.ignore_eos, "no token ends a row")->group("Generation");
   a.generation.add_to(options);
+  a.steer.add_to(options);
   options.set_footer(
       "--stop takes texts separated by commas, with \\n, \\t, \\\\, \\, and \\xHH.\n"
       "Without a limit up to 256 new tokens are generated.\n"
@@ -245,6 +249,7 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
     throw UsageError("nothing to continue: pass --prompt, --prompt-file, --prompt-ids or --messages-json");
   }
   a.generation.config();  // refuses what it can before anything is loaded
+  a.steer.specs();
   if (a.threads > 0) set_num_threads(a.threads);
   a.load.needs_tokenizer = std::any_of(sources.begin(), sources.end(), [](const auto& s) { return !s.ids; });
 
@@ -274,8 +279,10 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
     request.prompts.push_back(
         {.ids = to_ids(source, loaded.tokenizer.get(), a.chat), .config = source.config});
   }
+  Steering steering(a.steer, *loaded.model);
   ResultWriter writer(out, a.output, sources, loaded.tokenizer.get());
   request.max_rows = static_cast<size_t>(a.batch_size);
+  request.hooks = steering.hooks(sources);  // before the cache file, which is refused beside hooks
   request.prefixes = a.prompt_cache.open(*loaded.model, request);
   run_prompts(loaded, request, writer);
   a.prompt_cache.save(request.prefixes.get());

@@ -61,7 +61,11 @@ PromptSource parse_line(const std::string& line, const std::string& where) {
     ++prompts;
   }
   if (prompts != 1) view.fail("expected exactly one of `prompt`, `messages` and `prompt_ids`");
-  for (const char* key : {"prompt", "messages", "prompt_ids"}) options.erase(key);
+  if (const auto steer = view.find("steer")) {
+    source.steer = steering::SteerSpec::from_json(*steer);
+    for (steering::SteerSpec& spec : *source.steer) spec.where = fmt::format("{}: {}", where, spec.where);
+  }
+  for (const char* key : {"prompt", "messages", "prompt_ids", "steer"}) options.erase(key);
   if (!options.empty()) source.config = generate::GenerationConfig::from_caller(options, where);
   return source;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "genkit/generate/generation_config.h"
+#include "genkit/steering/spec.h"
 #include "genkit/text/tokenizer.h"
 
 namespace genkit::cli {
@@ -16,7 +17,9 @@ struct PromptSource {
   std::optional<nlohmann::ordered_json> messages;
   std::optional<std::vector<int32_t>> ids;
   std::optional<generate::GenerationConfig> config;  ///< of a line of a JSONL file
-  std::string where;                                 ///< "--prompt", "prompts.jsonl: line 3"
+  /// The line's own steering, in place of the command line's; an empty list: none.
+  std::optional<std::vector<steering::SteerSpec>> steer;
+  std::string where;  ///< "--prompt", "prompts.jsonl: line 3"
 };
 
 /// How prompts become ids.
@@ -32,7 +35,7 @@ struct ChatFlags {
 enum class PromptFormat { kAuto, kText, kJsonl };
 
 /// The prompts of a file ("-": standard input). Text: one a line. JSONL: one object a line with
-/// "prompt", "messages" or "prompt_ids", and options under their Hugging Face names. kAuto takes a
+/// "prompt", "messages" or "prompt_ids", "steer", and options under their Hugging Face names. kAuto takes a
 /// file for JSONL when every line is such an object.
 /// @throws UsageError naming file and line, IoError.
 std::vector<PromptSource> read_prompt_file(const std::string& path, PromptFormat format);

@@ -73,6 +73,14 @@ void expect_close(const std::string& field, const mx::array& got, const mx::arra
   expect_close(field, to_floats(got), to_floats(want), tolerance);
 }
 
+void refuse_unhandled(const JsonView& object, std::initializer_list<std::string_view> handled) {
+  object.for_each([&](const std::string& key, const JsonView& value) {
+    if (std::find(handled.begin(), handled.end(), key) == handled.end() && !value.is_null()) {
+      throw Mismatch(fmt::format("{} is not supported yet", value.path().empty() ? key : value.path()));
+    }
+  });
+}
+
 double largest_magnitude(std::span<const float> values) {
   double largest = 0;
   for (float x : values) {

@@ -3,6 +3,7 @@
 #include <mlx/array.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@ void expect_close(const std::string& field, const mlx::core::array& got, const m
                   double tolerance);
 /// 1e-4 * max(1, largest absolute finite value): for logits and hidden states.
 double scaled_tolerance(const mlx::core::array& want);
+
+/// Everything a case may hold. What is not listed would be ignored, so it is a Mismatch instead.
+void refuse_unhandled(const JsonView& object, std::initializer_list<std::string_view> handled);
 
 double largest_magnitude(std::span<const float> values);
 /// In double precision, of finite and minus infinite values.

@@ -55,14 +55,17 @@ const nlohmann::ordered_json& GoldenFile::ordered() const {
   return *ordered_;
 }
 
+std::string GoldenFile::tensors_file() const {
+  return root().string_or("tensors_file", path_.stem().string() + ".safetensors");
+}
+
 mlx::core::array GoldenFile::tensor(const std::string& key) const {
   if (!tensors_) {
-    const auto file = folder() / root().at("tensors_file").string();
-    tensors_ = io::load_safetensors(file);
+    tensors_ = io::load_safetensors(folder() / tensors_file());
   }
   const auto found = tensors_->find(key);
   if (found == tensors_->end()) {
-    throw FormatError(fmt::format("{}: no tensor {}", root().at("tensors_file").string(), key));
+    throw FormatError(fmt::format("{}: no tensor {}", tensors_file(), key));
   }
   return found->second;
 }

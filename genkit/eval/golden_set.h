@@ -58,10 +58,13 @@ class GoldenFile {
   std::vector<JsonView> cases() const;
   /// The same cases with their keys in the file's order, which templates show.
   const nlohmann::ordered_json& ordered() const;
-  /// The tensor of that key in `tensors_file`. @throws FormatError when there is none.
+  /// The tensor of that key in `tensors_file`, or in the file of the JSON's own name. @throws FormatError
+  /// when there is none.
   mlx::core::array tensor(const std::string& key) const;
 
  private:
+  std::string tensors_file() const;
+
   std::filesystem::path path_;
   nlohmann::json json_;
   mutable std::optional<nlohmann::ordered_json> ordered_;

@@ -17,15 +17,6 @@ namespace mx = mlx::core;
 
 namespace {
 
-/// Everything a case may hold. What is not listed would be ignored, so it is a failure instead.
-void refuse_unhandled(const JsonView& object, std::initializer_list<std::string_view> handled) {
-  object.for_each([&](const std::string& key, const JsonView& value) {
-    if (std::find(handled.begin(), handled.end(), key) == handled.end() && !value.is_null()) {
-      throw Mismatch(fmt::format("{} is not supported yet", value.path().empty() ? key : value.path()));
-    }
-  });
-}
-
 generate::GenerationRequest request_of(const JsonView& c) {
   generate::GenerationRequest request;
   request.config = generate::GenerationConfig::from_caller(c.at("params").json(), "params");

@@ -20,14 +20,6 @@ void fail_all(const GoldenFile& file, const char* list, const std::string& featu
 
 }  // namespace
 
-void run_steering(const GoldenFile& file, GoldenSet&, GoldenReport& report) {
-  fail_all(file, "cases", "steering", report);
-}
-
-void run_real_model_steering(const GoldenFile& file, GoldenSet&, GoldenReport& report) {
-  fail_all(file, "runs", "steering", report);
-}
-
 void run_training(const GoldenFile& file, GoldenSet&, GoldenReport& report) {
   fail_all(file, "cases", "training", report);
 }

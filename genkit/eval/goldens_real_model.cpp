@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "genkit/eval/golden_compare.h"
+#include "genkit/eval/golden_generate.h"
 #include "genkit/eval/golden_set.h"
 #include "genkit/generate/generate.h"
 
@@ -20,7 +21,8 @@ namespace {
 constexpr double kLogprob = 2e-3;
 constexpr double kPerplexity = 1e-4;  ///< relative
 
-/// The n best of a step: equal value by value; where two are that close, in either order.
+}  // namespace
+
 void expect_top(const std::string& field, const std::vector<generate::TokenLogprob>& got,
                 const JsonView& want) {
   if (got.size() < want.size()) {
@@ -43,6 +45,8 @@ void expect_top(const std::string& field, const std::vector<generate::TokenLogpr
     }
   }
 }
+
+namespace {
 
 void check_greedy(const RealModel& real, const JsonView& c) {
   const auto prompt = c.at("prompt_ids").integers<int32_t>();

@@ -110,7 +110,7 @@ void check_positions(const GenerationConfig& config, const config::ModelConfig& 
 }  // namespace
 
 PreparedPrompt prepare_prompt(const Prompt& prompt, const EffectiveConfig& effective,
-                              const models::Model& model, const std::string& name) {
+                              const models::Model& model, const std::string& name, int virtual_tokens) {
   const GenerationConfig& config = effective.values;
   if (prompt.ids.empty()) throw ArgumentError(name + ": is empty");
   if (prompt.ids.size() > static_cast<size_t>(std::numeric_limits<int>::max() / 2)) {
@@ -121,10 +121,14 @@ PreparedPrompt prepare_prompt(const Prompt& prompt, const EffectiveConfig& effec
   if (!prompt.negative_prompt_ids.empty() && config.guidance_scale.value_or(1) == 1) {
     throw ArgumentError(name + ": negative_prompt_ids: has no effect without guidance_scale");
   }
+  if (virtual_tokens > 0 && config.guidance_scale.value_or(1) != 1) {
+    throw ArgumentError(name + ": guidance_scale: its other branch has no place for a soft prompt");
+  }
   const std::vector<int32_t> mask = attention_mask(prompt, config, name);
   PreparedPrompt out;
   out.ids = prompt.ids;
   out.padding = static_cast<int>(std::find(mask.begin(), mask.end(), 1) - mask.begin());
+  out.tokens.assign(static_cast<size_t>(virtual_tokens), 0);
   for (size_t i = 0; i < mask.size(); ++i) {
     if (mask[i]) out.tokens.push_back(prompt.ids[i]);
   }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <random>
 #include <set>
+#include <string>
 
 #include "genkit/base/error.h"
 #include "genkit/generate/make_drafter.h"
@@ -50,6 +51,18 @@ uint64_t random_seed() {
   return uint64_t{device()} << 32 | device();
 }
 
+/// The placeholders in front of a row's prompt. Hooks fill them from position 0 on, so only one can.
+int prefix_tokens(const std::vector<models::ForwardHook*>& hooks, int64_t row, const std::string& name) {
+  int tokens = 0;
+  for (const models::ForwardHook* hook : hooks) {
+    const int wanted = hook->prefix_tokens(row);
+    if (wanted > 0 && tokens > 0)
+      throw ArgumentError(fmt::format("hooks: {} has two soft prompts; make one of them", name));
+    tokens += wanted;
+  }
+  return tokens;
+}
+
 /// Of how many of the last tokens of a piece [begin, begin + count) logits are wanted.
 int logits_in(const Feed& feed, size_t begin, size_t count) {
   if (feed.logits == Feed::kAllTokens) return static_cast<int>(count);
@@ -77,6 +90,7 @@ GenerationSession::GenerationSession(const models::Model& model, const text::Tok
         fmt::format("prefill_chunk: expected an integer of at least 1, got {}", options_.prefill_chunk));
   }
   if (options_.assistant_model) draft_.emplace(make_draft_model(*options_.assistant_model, model));
+  for (models::ForwardHook* hook : options_.hooks) hook->prepare(model_);
 }
 
 GenerationSession::~GenerationSession() = default;
@@ -104,7 +118,9 @@ std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt
   setup.model = &model_;
   setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr,
                                  draft_.has_value());
-  setup.prompt = prepare_prompt(prompt, setup.config, model_, fmt::format("prompt {}", number));
+  const std::string name = fmt::format("prompt {}", number);
+  setup.prompt = prepare_prompt(prompt, setup.config, model_, name,
+                                prefix_tokens(options_.hooks, static_cast<int64_t>(number), name));
   setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
   setup.vocab_size = model_.config().vocab_size;
   setup.cache = cache_settings(setup.config);

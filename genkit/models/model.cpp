@@ -1,10 +1,17 @@
 #include "genkit/models/model.h"
 
 #include <algorithm>
+#include <atomic>
+#include <utility>
 
 #include "genkit/base/error.h"
 
 namespace genkit::models {
+
+Model::Model(config::ModelConfig config) : config_(std::move(config)) {
+  static std::atomic<uint64_t> made{0};
+  serial_ = ++made;
+}
 
 cache::KvCache Model::make_cache(ops::KvType type) const {
   std::vector<ops::KvShape> layers = cache_layers();

@@ -74,6 +74,9 @@ class ForwardHook {
   /// Placeholder tokens that generation feeds in front of a row's prompt, for the hook to fill at
   /// kTokenEmbedding. No processor, limit or result counts them. @param row @see RowSpan::row.
   virtual int prefix_tokens(int64_t /*row*/) const { return 0; }
+  /// How many of a row's first positions have the keys and values that they would have without this
+  /// hook: those may be taken from other rows, and left to them. @param row @see RowSpan::row.
+  virtual int untouched(int64_t /*row*/, int /*prompt_length*/) const { return 0; }
   /// Asked before anything is built, so that unused places cost nothing.
   /// @param layer the block for kBlock, -1 at the other places.
   virtual bool wants(Site site, int layer) const = 0;
@@ -105,6 +108,9 @@ class Model {
   virtual ~Model() = default;
 
   const config::ModelConfig& config() const { return config_; }
+  /// Another number for every model of the process: for what is kept about one, and must not be taken
+  /// for another's that lies where it lay.
+  uint64_t serial() const { return serial_; }
   /// An empty cache that fits this model.
   cache::KvCache make_cache(ops::KvType type = ops::KvType::kF32) const;
   /// The shape of each layer's cache.
@@ -148,13 +154,14 @@ class Model {
   void set_fingerprint(std::function<std::string()> make) { make_fingerprint_ = std::move(make); }
 
  protected:
-  explicit Model(config::ModelConfig config) : config_(std::move(config)) {}
+  explicit Model(config::ModelConfig config);
   config::ModelConfig config_;
 
  private:
   std::function<std::string()> make_fingerprint_;
   mutable std::once_flag fingerprint_made_;
   mutable std::string fingerprint_;
+  uint64_t serial_;
 };
 
 }  // namespace genkit::models

@@ -62,10 +62,10 @@ std::optional<ops::SteerStep> logit_step(const mx::array& bias, const std::vecto
 
 void SteeringHook::prepare(const models::Model& model) {
   const std::scoped_lock lock(mutex_);
-  if (model_ == &model && bound_version_ == version()) return;
-  model_ = nullptr;
+  if (model_ == model.serial() && bound_version_ == version()) return;
+  model_ = 0;
   bind(model);
-  model_ = &model;
+  model_ = model.serial();
   bound_version_ = version();
 }
 
@@ -106,6 +106,12 @@ void SteeringSet::prepare(const models::Model& model) {
 bool SteeringSet::wants(models::Site site, int layer) const {
   return std::any_of(hooks_.begin(), hooks_.end(),
                      [&](const auto& hook) { return hook->wants(site, layer); });
+}
+
+int SteeringSet::untouched(int64_t row, int prompt_length) const {
+  int least = std::numeric_limits<int>::max();
+  for (const auto& hook : hooks_) least = std::min(least, hook->untouched(row, prompt_length));
+  return least;
 }
 
 mx::array SteeringSet::apply(models::Site site, int layer, const mx::array& x,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -77,7 +78,7 @@ class SteeringHook : public models::ForwardHook {
 
  private:
   std::mutex mutex_;
-  const models::Model* model_ = nullptr;
+  uint64_t model_ = 0;  ///< Model::serial() of the one that the hook is bound to
   uint64_t bound_version_ = 0;
 };
 
@@ -97,6 +98,8 @@ class ResidualInjectionHook : public SteeringHook {
 
   bool wants(models::Site site, int layer) const override;
   std::optional<ops::SteerStep> step(models::Site site, const models::ForwardInput& input) const override;
+  /// All of a row where the block is the last: nothing behind it keeps keys and values.
+  int untouched(int64_t row, int prompt_length) const override;
   int layer_idx() const { return layer_idx_; }
 
  protected:
@@ -112,6 +115,7 @@ class ResidualInjectionHook : public SteeringHook {
   Schedule schedule_;
   InjectionOptions options_;
   // What bind() found.
+  bool last_block_ = false;
   int layer_ = -1;                            ///< counted from 0
   bool falls_back_ = false, warned_ = false;  ///< to the logit bias
   std::optional<mx::array> direction_;        ///< [hidden], or of the fallback [vocab]
@@ -128,6 +132,8 @@ class LogitBiasHook : public SteeringHook {
 
   bool wants(models::Site site, int layer) const override;
   std::optional<ops::SteerStep> step(models::Site site, const models::ForwardInput& input) const override;
+  /// All of them: logits leave no trace in the cache.
+  int untouched(int64_t, int) const override { return std::numeric_limits<int>::max(); }
 
  protected:
   void bind(const models::Model& model) override;
@@ -158,6 +164,7 @@ class SoftPromptHook : public models::ForwardHook {
   mx::array apply(models::Site site, int layer, const mx::array& x,
                   const models::ForwardInput& input) override;
   int prefix_tokens(int64_t row) const override;
+  int untouched(int64_t row, int prompt_length) const override;
 
  private:
   const mx::array& embeddings() const;
@@ -179,6 +186,7 @@ class SteeringSet : public models::ForwardHook {
   bool wants(models::Site site, int layer) const override;
   mx::array apply(models::Site site, int layer, const mx::array& x,
                   const models::ForwardInput& input) override;
+  int untouched(int64_t row, int prompt_length) const override;
 
  private:
   std::vector<std::shared_ptr<SteeringHook>> hooks_;

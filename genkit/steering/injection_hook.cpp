@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "genkit/base/error.h"
 #include "genkit/steering/hook_parts.h"
@@ -98,6 +99,7 @@ void ResidualInjectionHook::bind(const models::Model& model) {
       throw ArgumentError(fmt::format("{}: layer_idx: the model has {} blocks, so {} to {}, got {}", kName,
                                       blocks, -blocks, blocks - 1, layer_idx_));
     layer_ = layer_idx_ < 0 ? layer_idx_ + blocks : layer_idx_;
+    last_block_ = layer_ + 1 == blocks;
     direction_ = direction(v);
     return;
   }
@@ -125,6 +127,11 @@ void ResidualInjectionHook::bind(const models::Model& model) {
 bool ResidualInjectionHook::wants(models::Site site, int layer) const {
   if (schedule_.is_zero()) return false;
   return falls_back_ ? site == models::Site::kLogits : site == models::Site::kBlock && layer == layer_;
+}
+
+int ResidualInjectionHook::untouched(int64_t row, int prompt_length) const {
+  if (falls_back_ || last_block_) return std::numeric_limits<int>::max();
+  return first_steered(schedule_, options_.positions, options_.rows, row, prompt_length);
 }
 
 std::optional<ops::SteerStep> ResidualInjectionHook::step(models::Site,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "genkit/base/error.h"
 #include "genkit/base/nearest.h"
@@ -80,6 +81,15 @@ std::vector<float> coefficients(const Schedule& schedule, const Positions& posit
     }
   }
   return out;
+}
+
+int first_steered(const Schedule& schedule, const Positions& positions,
+                  const std::optional<std::set<int64_t>>& rows, int64_t row, int prompt_length) {
+  constexpr int kNever = std::numeric_limits<int>::max();
+  if (schedule.is_zero() || (rows && !rows->contains(row))) return kNever;
+  const bool in_prompt = positions.prompt && schedule.at(0) != 0;
+  if (!in_prompt) return positions.generated ? prompt_length : kNever;
+  return positions.last > 0 ? std::max(0, prompt_length - positions.last) : 0;
 }
 
 std::vector<int> tokens_with_logits(const models::ForwardInput& input) {

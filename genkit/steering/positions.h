@@ -41,6 +41,10 @@ std::vector<float> coefficients(const Schedule& schedule, const Positions& posit
                                 const std::optional<std::set<int64_t>>& rows,
                                 const models::ForwardInput& input);
 
+/// How many of a row's first positions have no coefficient, as far as it is known without the tokens.
+int first_steered(const Schedule& schedule, const Positions& positions,
+                  const std::optional<std::set<int64_t>>& rows, int64_t row, int prompt_length);
+
 /// The index in the pass of every token whose logits it computes, in their order.
 std::vector<int> tokens_with_logits(const models::ForwardInput& input);
 

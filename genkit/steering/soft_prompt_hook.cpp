@@ -2,6 +2,7 @@
 #include <mlx/ops.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "genkit/base/error.h"
 #include "genkit/steering/hook_parts.h"
@@ -40,6 +41,10 @@ void SoftPromptHook::prepare(const models::Model& model) {
 
 int SoftPromptHook::prefix_tokens(int64_t row) const {
   return rows_ && !rows_->contains(row) ? 0 : embeddings().shape(0);
+}
+
+int SoftPromptHook::untouched(int64_t row, int) const {
+  return prefix_tokens(row) > 0 ? 0 : std::numeric_limits<int>::max();
 }
 
 bool SoftPromptHook::wants(models::Site site, int) const { return site == models::Site::kTokenEmbedding; }

@@ -79,6 +79,8 @@ models::ForwardInput packed(const std::vector<std::vector<int32_t>>& rows, model
 
 mx::array Recorder::apply(models::Site site, int layer, const mx::array& x, const models::ForwardInput&) {
   switch (site) {
+    case models::Site::kTokenEmbedding:
+      break;
     case models::Site::kEmbedding:
     case models::Site::kBlock:
       hidden.push_back(x);

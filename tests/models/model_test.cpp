@@ -52,7 +52,7 @@ TEST_P(EveryModel, HooksSeeAllPlacesInOrder) {
     std::vector<std::string> seen;
     bool wants(Site, int) const override { return true; }
     mx::array apply(Site site, int layer, const mx::array& x, const models::ForwardInput& input) override {
-      static const char* kNames[] = {"embedding", "block", "final", "logits"};
+      static const char* kNames[] = {"token_embedding", "embedding", "block", "final", "logits"};
       seen.push_back(kNames[static_cast<int>(site)] + (layer < 0 ? "" : std::to_string(layer)));
       EXPECT_EQ(x.dtype(), mx::float32);
       EXPECT_EQ(x.shape(0), input.tokens.shape(0));
@@ -60,7 +60,7 @@ TEST_P(EveryModel, HooksSeeAllPlacesInOrder) {
     }
   } hook;
   const mx::array watched = logits({&hook});
-  std::vector<std::string> expected = {"embedding"};
+  std::vector<std::string> expected = {"token_embedding", "embedding"};
   for (int i = 0; i < model_->config().num_hidden_layers; ++i)
     expected.push_back("block" + std::to_string(i));
   expected.insert(expected.end(), {"final", "logits"});

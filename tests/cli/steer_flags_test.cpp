@@ -1,0 +1,151 @@
+// Steering on the command line.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <mlx/array.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "genkit/io/safetensors.h"
+#include "program.h"
+
+namespace genkit::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+class SteeredGenerate : public testing::Test {
+ protected:
+  void SetUp() override {
+    save("a.safetensors", 1);
+    save("b.safetensors", 2);
+  }
+  void save(const std::string& name, unsigned seed, int hidden = 64) {
+    std::mt19937 engine(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<size_t>(hidden));
+    for (float& v : values) v = normal(engine);
+    io::save_safetensors(folder_ / name,
+                         {{"direction", mlx::core::array(values.data(), {hidden}, mlx::core::float32)}});
+  }
+  Outcome run(std::vector<std::string> more) {
+    std::vector<std::string> args = {"mlxgk", "generate", "--model", golden_model("llama"), "--max-tokens",
+                                     "8",     "--output", "json",    "--do-sample",         "false"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_program(args);
+  }
+  std::vector<std::vector<int>> ids(std::vector<std::string> more) {
+    const Outcome outcome = run(std::move(more));
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    std::vector<std::vector<int>> out;
+    for (const json& row : json::parse(outcome.out)["rows"]) out.push_back(row["ids"]);
+    return out;
+  }
+  std::vector<std::string> on(std::vector<std::string> more) {
+    more.insert(more.begin(), {"--prompt-ids", "1,66,278,185"});
+    return more;
+  }
+  std::string file(const char* name) { return folder_ / name; }
+  TemporaryFolder folder_;
+};
+
+TEST_F(SteeredGenerate, EveryOptionChangesWhatItSays) {
+  const auto base = ids(on({}));
+  const std::vector<std::string> steer = {"--steer", file("a.safetensors"), "--steer-layer", "-2", "--alpha",
+                                          "2"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = steer;
+    args.insert(args.end(), more.begin(), more.end());
+    return ids(on(args));
+  };
+  const auto plain = with({});
+  EXPECT_NE(plain, base);
+  EXPECT_EQ(ids(on({"--steer", file("a.safetensors"), "--steer-layer", "-2", "--alpha", "0"})), base);
+  EXPECT_EQ(with({"--steer-mode", "add", "--steer-schedule", "constant", "--steer-positions", "all",
+                  "--steer-unit", "absolute", "--steer-fallback", "fail"}),
+            plain);
+  EXPECT_NE(with({"--steer-mode", "add-keep-norm"}), base);
+  EXPECT_NE(with({"--steer-mode", "project"}), base);
+  EXPECT_NE(with({"--steer-mode", "ablate"}), base);
+  EXPECT_NE(with({"--steer-mode", "logit-bias"}), base);
+  EXPECT_NE(with({"--steer-unit", "residual"}), plain);
+  EXPECT_EQ(with({"--steer-if", file("b.safetensors") + ":>1"}), base);
+  EXPECT_EQ(with({"--steer-if", file("b.safetensors") + ":<1"}), plain);
+  // The first token comes from the prompt, which neither of these touches.
+  EXPECT_EQ(with({"--steer-positions", "generated"})[0][0], base[0][0]);
+  EXPECT_EQ(with({"--steer-schedule", "warmup:4"})[0][0], base[0][0]);
+  EXPECT_NE(with({"--steer-positions", "generated"}), base);
+  EXPECT_EQ(with({"--steer-positions", "last:1"})[0][0],
+            with({"--steer-positions", "last:1", "--max-new-tokens", "8"})[0][0]);
+}
+
+TEST_F(SteeredGenerate, SeveralTakeTheirOptionsInOrder) {
+  const std::vector<std::string> both = {"--steer", file("a.safetensors"), "--steer", file("b.safetensors")};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = both;
+    args.insert(args.end(), more.begin(), more.end());
+    return ids(on(args));
+  };
+  EXPECT_EQ(with({"--steer-layer", "1", "--alpha", "2", "--alpha", "0"}),
+            ids(on({"--steer", file("a.safetensors"), "--steer-layer", "1", "--alpha", "2"})));
+  EXPECT_EQ(with({"--steer-layer", "1", "--steer-layer", "0", "--alpha", "0", "--alpha", "2"}),
+            ids(on({"--steer", file("b.safetensors"), "--steer-layer", "0", "--alpha", "2"})));
+}
+
+TEST_F(SteeredGenerate, LinesOfABatchHaveTheirOwn) {
+  const std::string a = file("a.safetensors");
+  std::ofstream lines(folder_ / "prompts.jsonl");
+  lines
+      << R"({"prompt_ids": [1, 66, 278, 185]})"
+      << "\n"
+      << R"({"prompt_ids": [1, 66, 278, 185], "steer": []})"
+      << "\n"
+      << json{{"prompt_ids", {1, 66, 278, 185}}, {"steer", {{"file", a}, {"layer", 0}, {"alpha", -2}}}}.dump()
+      << "\n";
+  lines.close();
+  for (const char* size : {"32", "1", "2"}) {
+    const auto rows = ids({"--prompt-file", file("prompts.jsonl"), "--steer", a, "--steer-layer", "-2",
+                           "--alpha", "2", "--batch-size", size});
+    ASSERT_EQ(rows.size(), 3u);
+    EXPECT_EQ(rows[0], ids(on({"--steer", a, "--steer-layer", "-2", "--alpha", "2"}))[0]);
+    EXPECT_EQ(rows[1], ids(on({}))[0]);
+    EXPECT_EQ(rows[2], ids(on({"--steer", a, "--steer-layer", "0", "--alpha", "-2"}))[0]);
+  }
+}
+
+TEST_F(SteeredGenerate, SaysWhatIsWrong) {
+  const std::string a = file("a.safetensors");
+  const auto fails = [&](std::vector<std::string> more, int code, const std::string& text) {
+    const Outcome outcome = run(on(std::move(more)));
+    EXPECT_EQ(outcome.code, code) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(text));
+  };
+  fails({"--alpha", "2"}, 2, "--alpha: there is no --steer that it could be for");
+  fails({"--steer", a, "--alpha", "1", "--alpha", "2"}, 2,
+        "--alpha: expected once, or once for each of the 1 --steer, got 2");
+  fails({"--steer", a, "--alpha", "x"}, 2, "--alpha: expected a number, got x");
+  fails({"--steer", a, "--alpha", "nan", "--steer-layer", "0"}, 1,
+        "--steer: alpha: expected a finite number, got nan");
+  fails({"--steer", a}, 1, "does not say where its vector belongs; say which");
+  fails({"--steer", a, "--steer-layer", "99"}, 1, "--steer: layer: the model has");
+  fails({"--steer", a, "--steer-layer", "0", "--steer-mode", "push"}, 1,
+        "--steer: mode: expected add, add-keep-norm, project, ablate or logit-bias, got push");
+  fails({"--steer", a, "--steer-layer", "0", "--steer-schedule", "warmup:0"}, 1,
+        "--steer: schedule: warmup: steps: expected at least 1, got 0");
+  fails({"--steer", a, "--steer-layer", "0", "--steer-if", "b"}, 1,
+        "--steer: condition: expected FILE:>COSINE or FILE:<COSINE, got b");
+  save("wide.safetensors", 3, 65);
+  fails({"--steer", file("wide.safetensors"), "--steer-layer", "0"}, 1, "65");
+  fails({"--steer", folder_ / "none.safetensors"}, 1, "none.safetensors");
+  std::ofstream(folder_ / "bad.jsonl") << R"({"prompt_ids": [1], "steer": {"file": "x", "lajer": 3}})"
+                                       << "\n";
+  const Outcome line = run({"--prompt-file", file("bad.jsonl")});
+  EXPECT_NE(line.code, 0);
+  EXPECT_THAT(line.err, HasSubstr("line 1"));
+  EXPECT_THAT(line.err, HasSubstr("lajer"));
+}
+
+}  // namespace
+}  // namespace genkit::test
