@@ -69,8 +69,8 @@ void add_options(Options& options, SweepArguments& a) {
       ->type_name("M")
       ->group("Vectors")
       ->check(CLI::IsMember({"add", "add-keep-norm", "project", "ablate"}));
-  text("--steer-positions", a.positions, "all (default), prompt, generated, last:K, prompt-last:K or after:ID", "P",
-       "Vectors");
+  text("--steer-positions", a.positions,
+       "all (default), prompt, generated, last:K, prompt-last:K or after:ID", "P", "Vectors");
   app.add_flag("--any-model", a.any_model, "use a vector that was made with another model")->group("Vectors");
   a.vectors.add_to(options);
   list("-p,--prompt", a.prompts, "prompt; repeated", "TEXT", "Prompts");
