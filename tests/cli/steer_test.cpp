@@ -157,7 +157,8 @@ TEST_F(Steer, ProjectionScoresTextsTokenByToken) {
   }
   run = steer("project", {"--vector", vector, "--text", "a bright day", "--per-token"});
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_THAT(run.out, AllOf(HasSubstr("projection   cosine\n"), HasSubstr("--text\n"), HasSubstr("    a\n")));
+  EXPECT_THAT(run.out,
+              AllOf(HasSubstr("projection   cosine\n"), HasSubstr("--text\n"), HasSubstr("    a\n")));
 }
 
 TEST_F(Steer, ProjectionScoresAConversationMessageByMessage) {
