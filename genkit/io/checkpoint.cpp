@@ -54,6 +54,19 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   return checkpoint;
 }
 
+Checkpoint Checkpoint::of_arrays(nlohmann::json config, const std::map<std::string, mx::array>& tensors) {
+  Checkpoint checkpoint;
+  checkpoint.path_ = "memory";
+  checkpoint.config_ = std::move(config);
+  checkpoint.config_name_ = "config";
+  for (const auto& [name, a] : tensors) {
+    const std::string origin = "memory: " + name;
+    checkpoint.tensors_.emplace(
+        name, TensorEntry{origin, a.shape(), [a, origin] { return dense_weight(a, origin); }});
+  }
+  return checkpoint;
+}
+
 void Checkpoint::read(const fs::path& path) {
   const Location location = locate(path);
   if (location.gguf) {

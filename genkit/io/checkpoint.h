@@ -38,6 +38,11 @@ class Checkpoint {
   /// @throws IoError, FormatError naming the file and the field.
   static Checkpoint open(const std::filesystem::path& path);
 
+  /// Tensors in memory, under internal names, for a model that is made anew around them: with arrays
+  /// that a gradient is taken of, its forward pass is a function of them.
+  /// @param tensors float32, float16 or bfloat16. @throws FormatError naming one of another dtype.
+  static Checkpoint of_arrays(nlohmann::json config, const std::map<std::string, mlx::core::array>& tensors);
+
   const std::filesystem::path& path() const { return path_; }
   CheckpointKind kind() const { return kind_; }
   /// HF config.json, or the same made from GGUF metadata.

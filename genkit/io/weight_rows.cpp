@@ -75,6 +75,10 @@ bool same_layout(const std::optional<mx::array>& a, const std::optional<mx::arra
 }
 
 mx::array stacked(const std::vector<mx::array>& parts) {
+  // What a gradient is taken of stays part of the graph.
+  for (const mx::array& part : parts) {
+    if (part.is_tracer()) return mx::stack(parts);
+  }
   mx::Shape shape = parts[0].shape();
   shape.insert(shape.begin(), int(parts.size()));
   mx::array out = allocate(shape, parts[0].dtype());

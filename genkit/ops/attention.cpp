@@ -7,7 +7,9 @@
 
 #include "genkit/base/error.h"
 #include "genkit/kernels/attention.h"
+#include "genkit/kernels/gradients.h"
 #include "genkit/ops/composed.h"
+#include "genkit/ops/eager.h"
 #include "genkit/ops/primitive.h"
 
 namespace genkit::ops {
@@ -28,13 +30,13 @@ static_assert(kernels::kPageSlots == KvPage::kPageTokens);
 // Pointers to everything of the store that the row's queries see.
 kernels::AttentionRows pages_of(const KvStore& store, const AttentionRow& row, const AttentionParams& p) {
   kernels::AttentionRows rows;
-  rows.length = row.length;
-  rows.position = row.position;
+  rows.length = row.num_queries();
+  rows.position = row.position + row.length - rows.length;
   // A bounded row's store of a sliding layer may have a narrower window than the layer.
   rows.window =
       p.window > 0 && store.shape().window > 0 ? std::min(p.window, store.shape().window) : p.window;
   const int oldest =
-      rows.window > 0 ? std::max(0, row.position - rows.window + 1) : store.oldest_seen(row.position);
+      rows.window > 0 ? std::max(0, rows.position - rows.window + 1) : store.oldest_seen(rows.position);
   if (oldest < store.first())
     throw ArgumentError(
         fmt::format("attention: position {} is needed, the cache begins at {}", oldest, store.first()));
@@ -55,6 +57,10 @@ kernels::AttentionRows pages_of(const KvStore& store, const AttentionRow& row, c
   return rows;
 }
 
+kernels::AttentionShape shape_of(const AttentionParams& p, KvType type) {
+  return {p.heads, p.kv_heads, p.head_dim, p.value_dim, type_of(type), p.scale, p.softcap, p.window};
+}
+
 // Inputs q, k, v. Appends to the stores, so it is evaluated once and has no gradient.
 class StoreAttention : public CpuPrimitive {
  public:
@@ -68,38 +74,10 @@ class StoreAttention : public CpuPrimitive {
     const auto q = row_major(stream(), inputs[0]), k = row_major(stream(), inputs[1]),
                v = row_major(stream(), inputs[2]);
     dispatch(stream(), [rows = rows_, p = params_, q = q.data<float>(), k = k.data<float>(),
-                        v = v.data<float>(), out = out.data<float>()] { run(rows, p, q, k, v, out); });
+                        v = v.data<float>(), out = out.data<float>()] { attend(rows, p, q, k, v, out); });
   }
 
  private:
-  static void run(const std::vector<AttentionRow>& rows, const AttentionParams& p, const float* q,
-                  const float* k, const float* v, float* out) {
-    for (const auto& row : rows) {
-      if (row.store->length() != row.position)
-        throw ArgumentError(fmt::format("attention: the cache holds {} positions, the row starts at {}",
-                                        row.store->length(), row.position));
-    }
-    std::vector<kernels::AttentionRows> tasks;
-    for (const auto& row : rows) {
-      if (row.length == 0) continue;
-      row.store->append(k, v, row.length);
-      auto task = pages_of(*row.store, row, p);
-      task.q = q;
-      task.out = out;
-      tasks.push_back(std::move(task));
-      const size_t length = static_cast<size_t>(row.length);
-      q += length * p.heads * p.head_dim;
-      out += length * p.heads * p.value_dim;
-      k += length * p.kv_heads * p.head_dim;
-      v += length * p.kv_heads * p.value_dim;
-    }
-    if (tasks.empty()) return;
-    kernels::AttentionShape shape{p.heads, p.kv_heads, p.head_dim, p.value_dim,
-                                  {},      p.scale,    p.softcap,  p.window};
-    shape.type = type_of(rows[0].store->shape().type);
-    kernels::attention(tasks, shape);
-  }
-
   std::vector<AttentionRow> rows_;
   AttentionParams params_;
 };
@@ -107,27 +85,50 @@ class StoreAttention : public CpuPrimitive {
 // Rows that keep nothing: the keys live in stores of their own while the node runs.
 class OwnAttention : public CpuPrimitive {
  public:
-  OwnAttention(mx::Stream stream, std::vector<int> lengths, AttentionParams params)
-      : CpuPrimitive(stream), lengths_(std::move(lengths)), params_(params) {}
+  OwnAttention(mx::Stream stream, std::vector<AttentionRow> rows, AttentionParams params)
+      : CpuPrimitive(stream), rows_(std::move(rows)), params_(params) {}
   const char* name() const override { return "genkit::Attention"; }
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    std::vector<AttentionRow> rows;
-    const auto& p = params_;
-    for (const int length : lengths_) {
-      const KvShape shape{p.kv_heads, p.head_dim, p.value_dim, 0, KvType::kF32};
-      rows.push_back({length, 0, std::make_shared<KvStore>(shape)});
-    }
-    StoreAttention(stream(), std::move(rows), p).eval_cpu(inputs, outputs);
+    StoreAttention(stream(), rows_, params_).eval_cpu(inputs, outputs);
+  }
+
+  std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
+                             const std::vector<int>& argnums, const std::vector<mx::array>&) override {
+    auto evaluate = [rows = rows_, p = params_](const mx::Stream& stream, const std::vector<mx::array>& in,
+                                                std::vector<mx::array>& out) {
+      kernels::AttentionGradient task;
+      for (const auto& row : rows) task.rows.push_back({row.length, row.num_queries()});
+      task.shape = shape_of(p, KvType::kF32);
+      task.q = row_major(stream, in[0]).data<float>();
+      task.k = row_major(stream, in[1]).data<float>();
+      task.v = row_major(stream, in[2]).data<float>();
+      task.dout = row_major(stream, in[3]).data<float>();
+      for (auto& a : out) allocate(a);
+      task.dq = out[0].data<float>();
+      task.dk = out[1].data<float>();
+      task.dv = out[2].data<float>();
+      dispatch(stream, [task = std::move(task)] { kernels::attention_gradient(task); });
+    };
+    const auto all =
+        function_node("genkit::AttentionGradient", {primals[0], primals[1], primals[2], cotangents[0]},
+                      {primals[0].shape(), primals[1].shape(), primals[2].shape()},
+                      {mx::float32, mx::float32, mx::float32}, {evaluate, nullptr, nullptr});
+    return gradients_of(name(), all, argnums);
   }
 
  protected:
   std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
-    return {composed::attention(inputs[0], inputs[1], inputs[2], lengths_, params_)};
+    std::vector<int> lengths;
+    for (const auto& row : rows_) {
+      if (row.num_queries() != row.length) return CpuPrimitive::composed(inputs);
+      lengths.push_back(row.length);
+    }
+    return {composed::attention(inputs[0], inputs[1], inputs[2], lengths, params_)};
   }
 
  private:
-  std::vector<int> lengths_;
+  std::vector<AttentionRow> rows_;
   AttentionParams params_;
 };
 
@@ -139,21 +140,24 @@ void check_attention(const mx::array& q, const mx::array& k, const mx::array& v,
   if (!(p.scale > 0) || p.softcap < 0 || p.window < 0)
     throw ArgumentError(fmt::format("attention: scale {}, softcap {} and window {} are not possible", p.scale,
                                     p.softcap, p.window));
-  const int tokens = q.ndim() > 0 ? q.shape(0) : 0;
+  const int tokens = k.ndim() > 0 ? k.shape(0) : 0, queries = q.ndim() > 0 ? q.shape(0) : 0;
   auto expect = [&](const char* what, const mx::array& a, const mx::Shape& shape) {
     if (a.shape() != shape)
       throw ArgumentError(fmt::format("attention: expected {} of shape {}, got {}", what, to_string(shape),
                                       to_string(a.shape())));
   };
-  expect("q", q, {tokens, p.heads, p.head_dim});
+  expect("q", q, {queries, p.heads, p.head_dim});
   expect("k", k, {tokens, p.kv_heads, p.head_dim});
   expect("v", v, {tokens, p.kv_heads, p.value_dim});
-  int64_t total = 0;
+  int64_t total = 0, asked = 0;
   std::optional<KvType> type;
   for (const auto& row : rows) {
     if (row.length < 0 || row.position < 0)
       throw ArgumentError(
           fmt::format("attention: a row of {} tokens at position {}", row.length, row.position));
+    if (row.queries > row.length)
+      throw ArgumentError(
+          fmt::format("attention: a row of {} tokens with {} queries", row.length, row.queries));
     if (!row.store && row.position != 0)
       throw ArgumentError(
           fmt::format("attention: a row without a cache starts at position 0, not at {}", row.position));
@@ -167,40 +171,68 @@ void check_attention(const mx::array& q, const mx::array& k, const mx::array& v,
                         s.head_dim, s.value_dim, p.kv_heads, p.head_dim, p.value_dim));
     }
     total += row.length;
+    asked += row.num_queries();
   }
+  if (asked != queries)
+    throw ArgumentError(fmt::format("attention: rows of {} tokens in all, queries of {}", asked, queries));
   if (total != tokens)
-    throw ArgumentError(fmt::format("attention: rows of {} tokens in all, queries of {}", total, tokens));
+    throw ArgumentError(fmt::format("attention: rows of {} tokens in all, keys of {}", total, tokens));
 }
 
 }  // namespace
+
+void attend(const std::vector<AttentionRow>& given, const AttentionParams& p, const float* q, const float* k,
+            const float* v, float* out) {
+  std::vector<AttentionRow> rows = given;
+  const auto kept = std::find_if(rows.begin(), rows.end(), [](const auto& row) { return row.store; });
+  const KvType type = kept == rows.end() ? KvType::kF32 : kept->store->shape().type;
+  for (auto& row : rows) {
+    // A row that keeps nothing still needs its keys while it is attended to.
+    if (!row.store)
+      row.store = std::make_shared<KvStore>(KvShape{p.kv_heads, p.head_dim, p.value_dim, 0, type});
+    if (row.store->length() != row.position)
+      throw ArgumentError(fmt::format("attention: the cache holds {} positions, the row starts at {}",
+                                      row.store->length(), row.position));
+  }
+  std::vector<kernels::AttentionRows> tasks;
+  for (const auto& row : rows) {
+    if (row.length == 0) continue;
+    row.store->append(k, v, row.length);
+    k += static_cast<size_t>(row.length) * p.kv_heads * p.head_dim;
+    v += static_cast<size_t>(row.length) * p.kv_heads * p.value_dim;
+    const size_t queries = static_cast<size_t>(row.num_queries());
+    if (queries == 0) continue;
+    auto task = pages_of(*row.store, row, p);
+    task.q = q;
+    task.out = out;
+    tasks.push_back(std::move(task));
+    q += queries * p.heads * p.head_dim;
+    out += queries * p.heads * p.value_dim;
+  }
+  if (tasks.empty()) return;
+  kernels::attention(tasks, shape_of(p, type));
+}
 
 mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
                     const std::vector<AttentionRow>& rows, const AttentionParams& params) {
   check_attention(q, k, v, rows, params);
   std::vector<int> lengths;
-  bool any_store = false;
+  bool own = true, whole = true;
   for (const auto& row : rows) {
     lengths.push_back(row.length);
-    any_store |= row.store != nullptr;
+    own &= row.store == nullptr;
+    whole &= row.num_queries() == row.length;
   }
-  if (!any_store && !on_cpu()) return composed::attention(q, k, v, lengths, params);
+  if (own && whole && !on_cpu()) return composed::attention(q, k, v, lengths, params);
   const mx::Shape shape = {q.shape(0), params.heads, params.value_dim};
   std::vector<mx::array> inputs = {to_f32(q), to_f32(k), to_f32(v)};
-  auto node = [&](std::shared_ptr<mx::Primitive> primitive) {
-    const mx::array y(shape, mx::float32, std::move(primitive), std::move(inputs));
-    return q.dtype() == mx::float32 ? y : mx::astype(y, q.dtype());
-  };
-  if (!any_store) return node(std::make_shared<OwnAttention>(cpu_stream(), std::move(lengths), params));
-  auto with_stores = rows;
-  const KvType type =
-      std::find_if(rows.begin(), rows.end(), [](const auto& r) { return r.store; })->store->shape().type;
-  for (auto& row : with_stores) {
-    // A row that keeps nothing still needs its keys while it is attended to.
-    if (!row.store)
-      row.store =
-          std::make_shared<KvStore>(KvShape{params.kv_heads, params.head_dim, params.value_dim, 0, type});
-  }
-  return node(std::make_shared<StoreAttention>(cpu_stream(), std::move(with_stores), params));
+  std::shared_ptr<mx::Primitive> primitive;
+  if (own)
+    primitive = std::make_shared<OwnAttention>(cpu_stream(), rows, params);
+  else
+    primitive = std::make_shared<StoreAttention>(cpu_stream(), rows, params);
+  const mx::array y(shape, mx::float32, std::move(primitive), std::move(inputs));
+  return q.dtype() == mx::float32 ? y : mx::astype(y, q.dtype());
 }
 
 }  // namespace genkit::ops

@@ -24,16 +24,20 @@ struct AttentionParams {
 
 /// One row's share of the packed queries.
 struct AttentionRow {
-  int length = 0;                  ///< queries (and new keys) of this row
+  int length = 0;                  ///< new keys of this row
   int position = 0;                ///< absolute position of the first of them
   std::shared_ptr<KvStore> store;  ///< earlier keys and values; null: there are none and none are kept
+  int queries = -1;                ///< how many of its last tokens have a query; -1: all
+
+  int num_queries() const { return queries < 0 ? length : queries; }
 };
 
 /// Causal attention over packed, ragged rows. Appends the new keys and values to each row's store
 /// when it is evaluated (exactly once), then attends over what the store holds.
-/// @param q    [tokens, heads, head_dim], k [tokens, kv_heads, head_dim], v [tokens, kv_heads, value_dim];
-///             tokens is the sum of the rows' lengths, rows one after another.
-/// @return     [tokens, heads, value_dim].
+/// @param q    [queries, heads, head_dim], k [tokens, kv_heads, head_dim], v [tokens, kv_heads, value_dim];
+///             tokens is the sum of the rows' lengths, queries that of their num_queries(), rows one
+///             after another.
+/// @return     [queries, heads, value_dim].
 /// @throws ArgumentError when shapes, rows and params disagree.
 mx::array attention(const mx::array& q, const mx::array& k, const mx::array& v,
                     const std::vector<AttentionRow>& rows, const AttentionParams& params);

@@ -27,6 +27,11 @@ mx::array layer_norm(const mx::array& x, const std::optional<mx::array>& weight,
                      const std::optional<mx::array>& bias, float eps);
 mx::array rope(const mx::array& x, const mx::array& positions, const RopeParams& params);
 mx::array activate(const mx::array& x, Activation activation);
+/// {experts, weights}. @see ops::route
+std::vector<mx::array> route(const mx::array& logits, int choices, bool normalize);
+mx::array mix_experts(const mx::array& y, const mx::array& weights);
+mx::array log_softmax(const mx::array& x);
+mx::array cross_entropy(const mx::array& logits, const mx::array& targets);
 mx::array softcap(const mx::array& x, float cap);
 
 /// Attention of rows that have no store: only their own keys, causal, windowed.

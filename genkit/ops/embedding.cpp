@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "genkit/base/error.h"
+#include "genkit/kernels/gradients.h"
 #include "genkit/kernels/linear.h"
 #include "genkit/ops/composed.h"
 #include "genkit/ops/linear.h"
@@ -36,6 +37,27 @@ class Embedding : public CpuPrimitive {
       check_ids(ids, count, out_rows, name);
       kernels::take_rows(rows, ids, count, to);
     });
+  }
+
+  std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
+                             const std::vector<int>& argnums, const std::vector<mx::array>&) override {
+    for (const int i : argnums) {
+      if (i != 1 || is_quantized(layout_.format)) throw ArgumentError(weight_ + ": has no gradient");
+    }
+    auto evaluate = [layout = layout_](const mx::Stream& stream, const std::vector<mx::array>& in,
+                                       std::vector<mx::array>& out) {
+      allocate(out[0]);
+      dispatch(stream,
+               [ids = row_major(stream, in[0]).data<int32_t>(), dy = row_major(stream, in[1]).data<float>(),
+                tokens = in[0].shape(0), layout, to = out[0].data<float>()] {
+                 kernels::embedding_gradient(ids, dy, tokens, layout.out, layout.in, to);
+               });
+    };
+    const mx::array dw =
+        function_node("genkit::EmbeddingGradient", {primals[0], cotangents[0]},
+                      {mx::Shape{static_cast<int>(layout_.out), static_cast<int>(layout_.in)}}, {mx::float32},
+                      {evaluate, nullptr, nullptr})[0];
+    return {mx::astype(dw, primals[1].dtype())};
   }
 
  protected:

@@ -4,6 +4,7 @@
 #include <mlx/ops.h>
 
 #include "genkit/base/error.h"
+#include "genkit/kernels/gradients.h"
 #include "genkit/kernels/linear.h"
 #include "genkit/ops/composed.h"
 #include "genkit/ops/weight_view.h"
@@ -50,6 +51,48 @@ void check_experts(const int32_t* experts, int64_t count, int64_t stack, const s
   }
 }
 
+mx::array no_gradient(const std::string& what) { throw ArgumentError(what + ": has no gradient"); }
+
+// dx = dy w. Inputs: dy, the weight's arrays.
+mx::array input_gradient(const mx::array& dy, const WeightLayout& layout, std::vector<mx::array> weight) {
+  auto evaluate = [layout](const mx::Stream& stream, const std::vector<mx::array>& in,
+                           std::vector<mx::array>& out) {
+    allocate(out[0]);
+    dispatch(stream, [dy = row_major(stream, in[0]).data<float>(), rows = in[0].shape(0),
+                      w = weight_rows(stream, layout, in, 1), n = layout.out,
+                      dx = out[0].data<float>()] { kernels::linear_input_gradient(dy, rows, w, n, dx); });
+  };
+  weight.insert(weight.begin(), dy);
+  return function_node("genkit::LinearInputGradient", std::move(weight),
+                       {mx::Shape{dy.shape(0), static_cast<int>(layout.in)}}, {mx::float32},
+                       {evaluate, nullptr, nullptr})[0];
+}
+
+// dw = dy^T x.
+mx::array weight_gradient(const mx::array& x, const mx::array& dy) {
+  auto evaluate = [](const mx::Stream& stream, const std::vector<mx::array>& in,
+                     std::vector<mx::array>& out) {
+    allocate(out[0]);
+    dispatch(stream,
+             [x = row_major(stream, in[0]).data<float>(), dy = row_major(stream, in[1]).data<float>(),
+              rows = in[0].shape(0), inner = in[0].shape(1), outer = in[1].shape(1),
+              dw = out[0].data<float>()] { kernels::linear_weight_gradient(x, dy, rows, inner, outer, dw); });
+  };
+  return function_node("genkit::LinearWeightGradient", {x, dy}, {mx::Shape{dy.shape(1), x.shape(1)}},
+                       {mx::float32}, {evaluate, nullptr, nullptr})[0];
+}
+
+mx::array bias_gradient(const mx::array& dy) {
+  auto evaluate = [](const mx::Stream& stream, const std::vector<mx::array>& in,
+                     std::vector<mx::array>& out) {
+    allocate(out[0]);
+    dispatch(stream, [dy = row_major(stream, in[0]).data<float>(), rows = in[0].shape(0), n = in[0].shape(1),
+                      to = out[0].data<float>()] { kernels::column_sums(dy, rows, n, to); });
+  };
+  return function_node("genkit::BiasGradient", {dy}, {mx::Shape{dy.shape(1)}}, {mx::float32},
+                       {evaluate, nullptr, nullptr})[0];
+}
+
 // Inputs: x, experts, the weight's arrays, and the bias if there is one.
 class ExpertLinear : public CpuPrimitive {
  public:
@@ -63,15 +106,7 @@ class ExpertLinear : public CpuPrimitive {
 
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     allocate(outputs[0]);
-    kernels::ExpertTask task;
-    task.x = row_major(stream(), inputs[0]).data<float>();
-    task.row_a_choice = inputs[0].ndim() == 3;
-    task.tokens = inputs[1].shape(0);
-    task.choices = inputs[1].shape(1);
-    task.experts = row_major(stream(), inputs[1]).data<int32_t>();
-    task.weight = weight_rows(stream(), layout_, inputs, 2);
-    task.num_experts = experts_;
-    task.out = layout_.out;
+    kernels::ExpertTask task = expert_task(stream(), layout_, experts_, inputs);
     if (has_bias_) task.bias = row_major(stream(), inputs.back()).data<float>();
     task.y = outputs[0].data<float>();
     task.int8 = is_quantized(layout_.format) && layout_.arithmetic == Arithmetic::kFast;
@@ -79,6 +114,47 @@ class ExpertLinear : public CpuPrimitive {
       check_experts(task.experts, task.tokens * task.choices, task.num_experts, name);
       kernels::expert_linear(task);
     });
+  }
+
+  std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
+                             const std::vector<int>& argnums, const std::vector<mx::array>&) override {
+    const bool dense = !is_quantized(layout_.format);
+    std::vector<mx::array> inputs = primals;
+    inputs.push_back(cotangents[0]);
+    const mx::Shape all = {experts_, static_cast<int>(layout_.out), static_cast<int>(layout_.in)};
+    std::vector<mx::Shape> shapes = {primals[0].shape()};
+    if (dense) shapes.push_back(all);
+    if (has_bias_) shapes.push_back({all[0], all[1]});
+    auto evaluate = [layout = layout_, experts = experts_, dense, has_bias = has_bias_](
+                        const mx::Stream& stream, const std::vector<mx::array>& in,
+                        std::vector<mx::array>& out) {
+      for (auto& a : out) allocate(a);
+      kernels::ExpertTask task = expert_task(stream, layout, experts, in);
+      // Not written through: the kernel takes it as what comes back.
+      task.y = const_cast<float*>(row_major(stream, in.back()).data<float>());
+      float* dw = dense ? out[1].data<float>() : nullptr;
+      float* dbias = has_bias ? out[1 + dense].data<float>() : nullptr;
+      dispatch(stream, [task, dx = out[0].data<float>(), dw, dbias] {
+        kernels::expert_linear_gradient(task, dx, dw, dbias);
+      });
+    };
+    const auto found =
+        function_node("genkit::ExpertLinearGradient", inputs, shapes,
+                      std::vector<mx::Dtype>(shapes.size(), mx::float32), {evaluate, nullptr, nullptr});
+    std::vector<mx::array> some;
+    for (const int i : argnums) {
+      if (i == 0)
+        some.push_back(found[0]);
+      else if (i == 1)
+        some.push_back(mx::zeros_like(primals[1]));  // a choice does not slide
+      else if (i == 2 && dense)
+        some.push_back(mx::astype(found[1], primals[2].dtype()));
+      else if (has_bias_ && i + 1 == static_cast<int>(primals.size()))
+        some.push_back(found.back());
+      else
+        some.push_back(no_gradient(weight_));
+    }
+    return some;
   }
 
  protected:
@@ -90,6 +166,21 @@ class ExpertLinear : public CpuPrimitive {
   }
 
  private:
+  // All but what is added and written.
+  static kernels::ExpertTask expert_task(const mx::Stream& stream, const WeightLayout& layout, int experts,
+                                         const std::vector<mx::array>& inputs) {
+    kernels::ExpertTask task;
+    task.x = row_major(stream, inputs[0]).data<float>();
+    task.row_a_choice = inputs[0].ndim() == 3;
+    task.tokens = inputs[1].shape(0);
+    task.choices = inputs[1].shape(1);
+    task.experts = row_major(stream, inputs[1]).data<int32_t>();
+    task.weight = weight_rows(stream, layout, inputs, 2);
+    task.num_experts = experts;
+    task.out = layout.out;
+    return task;
+  }
+
   WeightLayout layout_;
   int experts_;
   bool has_bias_;
@@ -126,6 +217,14 @@ class Linear : public CpuPrimitive {
                         targets = std::move(targets)] { kernels::linear(x, rows, in, targets); });
   }
 
+  // Only what is asked for is built: a frozen weight costs nothing on the way back.
+  std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
+                             const std::vector<int>& argnums, const std::vector<mx::array>&) override {
+    std::vector<mx::array> some;
+    for (const int i : argnums) some.push_back(gradient_of(i, primals, cotangents));
+    return some;
+  }
+
  protected:
   std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
     std::vector<mx::array> out;
@@ -141,6 +240,25 @@ class Linear : public CpuPrimitive {
   }
 
  private:
+  mx::array gradient_of(int input, const std::vector<mx::array>& primals,
+                        const std::vector<mx::array>& cotangents) const {
+    std::optional<mx::array> dx;
+    int weight = 1, bias = first_bias();
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      const WeightLayout& layout = parts_[i].layout;
+      const auto begin = primals.begin() + weight;
+      if (input == 0) {
+        const mx::array one = input_gradient(cotangents[i], layout, {begin, begin + layout.num_inputs()});
+        dx = dx ? mx::add(*dx, one) : one;
+      }
+      if (input == weight && !is_quantized(layout.format))
+        return mx::astype(weight_gradient(primals[0], cotangents[i]), primals[input].dtype());
+      if (parts_[i].has_bias && input == bias++) return bias_gradient(cotangents[i]);
+      weight += layout.num_inputs();
+    }
+    return dx ? *dx : no_gradient("linear: a quantised weight");
+  }
+
   int first_bias() const {
     int inputs = 1;
     for (const Part& part : parts_) inputs += part.layout.num_inputs();

@@ -114,4 +114,36 @@ std::vector<mx::array> CpuPrimitive::vjp(const std::vector<mx::array>& primals,
   return mx::vjp(restricted(whole, primals, argnums), chosen(primals, argnums), cotangents).second;
 }
 
+std::vector<mx::array> gradients_of(const char* name, const std::vector<mx::array>& gradients,
+                                    const std::vector<int>& argnums) {
+  std::vector<mx::array> some;
+  for (const int i : argnums) {
+    if (i >= static_cast<int>(gradients.size()))
+      throw ArgumentError(std::string(name) + ": input " + std::to_string(i) + " has no gradient");
+    some.push_back(gradients[i]);
+  }
+  return some;
+}
+
+std::vector<mx::array> FunctionPrimitive::composed(const std::vector<mx::array>& inputs) const {
+  if (!functions_.composed) return CpuPrimitive::composed(inputs);
+  return functions_.composed(inputs);
+}
+
+std::vector<mx::array> FunctionPrimitive::vjp(const std::vector<mx::array>& primals,
+                                              const std::vector<mx::array>& cotangents,
+                                              const std::vector<int>& argnums,
+                                              const std::vector<mx::array>& outputs) {
+  if (!functions_.gradient) return CpuPrimitive::vjp(primals, cotangents, argnums, outputs);
+  return gradients_of(name_, functions_.gradient({primals, cotangents, outputs}), argnums);
+}
+
+std::vector<mx::array> function_node(const char* name, std::vector<mx::array> inputs,
+                                     std::vector<mx::Shape> shapes, std::vector<mx::Dtype> dtypes,
+                                     NodeFunctions functions) {
+  return mx::array::make_arrays(std::move(shapes), dtypes,
+                                std::make_shared<FunctionPrimitive>(cpu_stream(), name, std::move(functions)),
+                                std::move(inputs));
+}
+
 }  // namespace genkit::ops

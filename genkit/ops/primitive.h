@@ -33,29 +33,53 @@ class CpuPrimitive : public mx::Primitive {
   virtual std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const;
 };
 
-/// A node made of two functions: for operations with nothing to remember but what those capture.
+/// What a primitive's gradient is made of.
+struct Gradient {
+  const std::vector<mx::array>& inputs;
+  const std::vector<mx::array>& cotangents;  ///< of every output
+  const std::vector<mx::array>& outputs;
+};
+
+/// The functions that a FunctionPrimitive is made of.
+struct NodeFunctions {
+  std::function<void(const mx::Stream& stream, const std::vector<mx::array>& inputs,
+                     std::vector<mx::array>& outputs)>
+      evaluate;
+  /// The same in MLX's own operations; null where nothing is differentiated through them.
+  std::function<std::vector<mx::array>(const std::vector<mx::array>&)> composed;
+  /// Gradients of the leading inputs, those that have one, as nodes that run kernels. Null: those of
+  /// composed().
+  std::function<std::vector<mx::array>(const Gradient&)> gradient;
+};
+
+/// A node made of functions: for operations with nothing to remember but what those capture.
 class FunctionPrimitive : public CpuPrimitive {
  public:
-  using Evaluate = std::function<void(const mx::Stream& stream, const std::vector<mx::array>& inputs,
-                                      std::vector<mx::array>& outputs)>;
-  using Composed = std::function<std::vector<mx::array>(const std::vector<mx::array>&)>;
-  FunctionPrimitive(mx::Stream stream, const char* name, Evaluate evaluate, Composed composed)
-      : CpuPrimitive(stream), name_(name), evaluate_(std::move(evaluate)), composed_(std::move(composed)) {}
+  FunctionPrimitive(mx::Stream stream, const char* name, NodeFunctions functions)
+      : CpuPrimitive(stream), name_(name), functions_(std::move(functions)) {}
   const char* name() const override { return name_; }
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
-    evaluate_(stream(), inputs, outputs);
+    functions_.evaluate(stream(), inputs, outputs);
   }
+  std::vector<mx::array> vjp(const std::vector<mx::array>& primals, const std::vector<mx::array>& cotangents,
+                             const std::vector<int>& argnums, const std::vector<mx::array>& outputs) override;
 
  protected:
-  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override {
-    return composed_(inputs);
-  }
+  std::vector<mx::array> composed(const std::vector<mx::array>& inputs) const override;
 
  private:
   const char* name_;
-  Evaluate evaluate_;
-  Composed composed_;
+  NodeFunctions functions_;
 };
+
+/// The outputs of a FunctionPrimitive on the CPU stream.
+std::vector<mx::array> function_node(const char* name, std::vector<mx::array> inputs,
+                                     std::vector<mx::Shape> shapes, std::vector<mx::Dtype> dtypes,
+                                     NodeFunctions functions);
+
+/// Those of a primitive's gradients that were asked for. @param gradients of its leading inputs.
+std::vector<mx::array> gradients_of(const char* name, const std::vector<mx::array>& gradients,
+                                    const std::vector<int>& argnums);
 
 /// `a` as float32, itself when it is already.
 mx::array to_f32(const mx::array& a);

@@ -146,16 +146,13 @@ mx::array steer(const mx::array& x, const std::vector<SteerStep>& steps) {
   if (acting->empty()) return x;
   const Arrays inputs = inputs_of(x, *acting);
   std::shared_ptr<const Steps> kept = acting;
-  const mx::array y = on_cpu()
-                          ? mx::array(x.shape(), mx::float32,
-                                      std::make_shared<FunctionPrimitive>(
-                                          cpu_stream(), "genkit::Steer",
-                                          [kept](const mx::Stream& stream, const Arrays& in, Arrays& out) {
-                                            evaluate(stream, in, out, kept);
-                                          },
-                                          [kept](const Arrays& in) { return composed_steps(in, *kept); }),
-                                      inputs)
-                          : composed_steps(inputs, *kept)[0];
+  auto run = [kept](const mx::Stream& stream, const Arrays& in, Arrays& out) {
+    evaluate(stream, in, out, kept);
+  };
+  auto composed = [kept](const Arrays& in) { return composed_steps(in, *kept); };
+  const mx::array y = on_cpu() ? function_node("genkit::Steer", inputs, {x.shape()}, {mx::float32},
+                                               {run, composed, nullptr})[0]
+                               : composed(inputs)[0];
   return x.dtype() == mx::float32 ? y : mx::astype(y, x.dtype());
 }
 

@@ -4,6 +4,7 @@
 
 #include "genkit/base/error.h"
 #include "genkit/kernels/dequantize.h"
+#include "genkit/ops/eager.h"
 
 namespace genkit::ops {
 namespace {
@@ -112,8 +113,9 @@ Weight weight_of(const WeightLayout& layout, const std::vector<mx::array>& input
   return w;
 }
 
-kernels::WeightRows weight_rows(const mx::Stream& stream, const WeightLayout& layout,
-                                const std::vector<mx::array>& inputs, int first) {
+namespace {
+
+kernels::WeightRows rows_like(const WeightLayout& layout) {
   kernels::WeightRows rows;
   rows.format = layout.format;
   rows.scale_format = layout.scale_format;
@@ -121,6 +123,22 @@ kernels::WeightRows weight_rows(const mx::Stream& stream, const WeightLayout& la
   rows.group_size = layout.group_size;
   rows.in = layout.in;
   rows.row_bytes = layout.row_bytes;
+  return rows;
+}
+
+}  // namespace
+
+kernels::WeightRows resident_rows(const Weight& w) {
+  kernels::WeightRows rows = rows_like(weight_layout(w));
+  rows.data = w.data.data<uint8_t>();
+  if (w.scales) rows.scales = w.scales->data<uint8_t>();
+  if (w.biases) rows.biases = w.biases->data<uint8_t>();
+  return rows;
+}
+
+kernels::WeightRows weight_rows(const mx::Stream& stream, const WeightLayout& layout,
+                                const std::vector<mx::array>& inputs, int first) {
+  kernels::WeightRows rows = rows_like(layout);
   rows.data = row_major(stream, inputs[first]).data<uint8_t>();
   if (layout.format == WeightFormat::kAffine) {
     rows.scales = row_major(stream, inputs[first + 1]).data<uint8_t>();
