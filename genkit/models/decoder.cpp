@@ -34,9 +34,9 @@ mx::array visit(const std::vector<ForwardHook*>& hooks, Site site, int layer, mx
   return x;
 }
 
-bool any_wants(const std::vector<ForwardHook*>& hooks, Site site) {
+bool any_wants(const std::vector<ForwardHook*>& hooks, Site site, int layer) {
   for (const ForwardHook* hook : hooks) {
-    if (hook->wants(site, -1)) return true;
+    if (hook->wants(site, layer)) return true;
   }
   return false;
 }
@@ -72,23 +72,20 @@ mx::array wanted_tokens(const mx::array& x, const std::vector<RowSpan>& rows, Lo
   return mx::take(x, mx::array(wanted.begin(), mx::Shape{count}, mx::int32), 0);
 }
 
-const nn::Attention& attention_of(const nn::Block& block) {
-  return std::visit([](const auto& b) -> const nn::Attention& { return b.attention; }, block);
-}
-
 }  // namespace
 
 Decoder::Decoder(config::ModelConfig config, Stem stem, std::vector<nn::Block> blocks,
                  std::optional<int> cache_border)
     : Model(std::move(config)),
       stem_(std::move(stem)),
-      blocks_(std::move(blocks)),
+      blocks_(std::make_shared<const std::vector<nn::Block>>(std::move(blocks))),
+      form_(nn::can_fuse(*blocks_) ? nn::GraphForm::kFused : nn::GraphForm::kSteps),
       cache_border_(cache_border) {}
 
 std::vector<ops::KvShape> Decoder::cache_layers() const {
   std::vector<ops::KvShape> layers;
-  for (const nn::Block& block : blocks_) {
-    const ops::AttentionParams& p = attention_of(block).params;
+  for (const nn::Block& block : *blocks_) {
+    const ops::AttentionParams& p = nn::attention_of(block).params;
     layers.push_back({p.kv_heads, p.head_dim, p.value_dim, p.window, ops::KvType::kF32});
   }
   return layers;
@@ -134,32 +131,35 @@ std::vector<RowSpan> Decoder::check(const ForwardInput& input, cache::KvCache* c
     throw ArgumentError(
         fmt::format("rows: lengths add up to {}, but there are {} tokens", sum, given.shape(0)));
   }
-  if (cache && cache->num_layers() != static_cast<int>(blocks_.size())) {
+  if (cache && cache->num_layers() != static_cast<int>(blocks_->size())) {
     throw ArgumentError(
-        fmt::format("cache: made for {} layers, this model has {}", cache->num_layers(), blocks_.size()));
+        fmt::format("cache: made for {} layers, this model has {}", cache->num_layers(), blocks_->size()));
   }
   return rows;
 }
 
-nn::AttentionContext Decoder::context(const ForwardInput& input, const std::vector<RowSpan>& rows,
-                                      cache::KvCache* cache) const {
-  nn::AttentionContext context;
+std::shared_ptr<const nn::AttentionContext> Decoder::context(const ForwardInput& input,
+                                                             const std::vector<RowSpan>& rows,
+                                                             cache::KvCache* cache, bool drops_tokens) const {
+  auto made = std::make_shared<nn::AttentionContext>();
+  nn::AttentionContext& context = *made;
   std::vector<int32_t> ids;
   for (const RowSpan& row : rows) {
     for (int i = 0; i < row.length; ++i) ids.push_back(row.position + i);
     context.positions.spans.push_back({row.length, row.position, row.rope_length});
+    if (drops_tokens) context.wanted.push_back(wanted_of(row, input.logits));
     if (row.slot >= 0) cache->trim(row.slot);
   }
   context.positions.ids = mx::array(ids.begin(), mx::Shape{static_cast<int>(ids.size())}, mx::int32);
   context.positions.batch_length = input.rope_length;
-  context.rows.resize(blocks_.size());
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+  context.rows.resize(blocks_->size());
+  for (size_t layer = 0; layer < blocks_->size(); ++layer) {
     for (const RowSpan& row : rows) {
       auto store = row.slot >= 0 ? cache->store(row.slot, static_cast<int>(layer)) : nullptr;
       context.rows[layer].push_back({row.length, row.position, std::move(store)});
     }
   }
-  return context;
+  return made;
 }
 
 mx::array Decoder::embed(const ForwardInput& input, const mx::array& positions,
@@ -186,19 +186,24 @@ ForwardOutput Decoder::forward(const ForwardInput& given, cache::KvCache* cache,
   ForwardInput input = given;
   input.rows = check(given, cache);
   const std::vector<RowSpan>& rows = input.rows;
-  const nn::AttentionContext context = this->context(input, rows, cache);
-  mx::array x = visit(hooks, Site::kEmbedding, -1, embed(input, context.positions.ids, hooks), input);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    x = visit(hooks, Site::kBlock, static_cast<int>(layer), nn::run(blocks_[layer], x, context), input);
-  }
+  // What no hook and no caller looks at is left out of the last block.
+  const int last = static_cast<int>(blocks_->size()) - 1;
+  const bool drops_tokens =
+      !input.hidden && !any_wants(hooks, Site::kBlock, last) && !any_wants(hooks, Site::kFinal, -1) &&
+      std::any_of(rows.begin(), rows.end(),
+                  [&](const RowSpan& row) { return wanted_of(row, input.logits) < row.length; });
+  const auto context = this->context(input, rows, cache, drops_tokens);
+  const mx::array embedded = embed(input, context->positions.ids, hooks);
+  mx::array x = run_blocks(visit(hooks, Site::kEmbedding, -1, embedded, input), input, context, hooks);
   ForwardOutput out;
   out.hidden = x;
   // Norm and head act on every token by itself: those that nobody asked for are left out early.
-  const bool all_final = any_wants(hooks, Site::kFinal);
+  const bool all_final = any_wants(hooks, Site::kFinal, -1);
   const bool any_logits = std::any_of(rows.begin(), rows.end(),
                                       [&](const RowSpan& row) { return wanted_of(row, input.logits) > 0; });
   if (!any_logits && !all_final) return out;
-  if (!all_final) x = wanted_tokens(x, rows, input.logits);
+  const bool left_out = !context->wanted.empty();
+  if (!all_final && !left_out) x = wanted_tokens(x, rows, input.logits);
   x = visit(hooks, Site::kFinal, -1, stem_.final_norm(x), input);
   if (!any_logits) return out;
   if (all_final) x = wanted_tokens(x, rows, input.logits);
@@ -206,12 +211,27 @@ ForwardOutput Decoder::forward(const ForwardInput& given, cache::KvCache* cache,
   return out;
 }
 
+mx::array Decoder::run_blocks(mx::array x, const ForwardInput& input,
+                              const std::shared_ptr<const nn::AttentionContext>& context,
+                              const std::vector<ForwardHook*>& hooks) const {
+  const int count = static_cast<int>(blocks_->size());
+  for (int begin = 0, end = 0; begin < count; begin = end) {
+    // Blocks that no hook stands between are one node.
+    do {
+      ++end;
+    } while (end < count && !any_wants(hooks, Site::kBlock, end - 1));
+    x = nn::run_blocks({blocks_, begin, end, end == count}, x, context, form_);
+    x = visit(hooks, Site::kBlock, end - 1, std::move(x), input);
+  }
+  return x;
+}
+
 Components Decoder::components() const {
   Components c;
   c.embedding = &stem_.embedding;
   c.head = stem_.head ? &stem_.head->weight : &stem_.embedding;
   c.tied = !stem_.head;
-  c.num_blocks = static_cast<int>(blocks_.size());
+  c.num_blocks = static_cast<int>(blocks_->size());
   c.hidden_size = config_.hidden_size;
   c.vocab_size = config_.vocab_size;
   c.final_norm = stem_.final_norm.weight ? &*stem_.final_norm.weight : nullptr;
@@ -219,8 +239,8 @@ Components Decoder::components() const {
 }
 
 int Decoder::rotated_alike(int a, int b, int length) const {
-  for (const nn::Block& block : blocks_) {
-    if (const auto& rope = attention_of(block).rope) length = rope->rotated_alike(a, b, length);
+  for (const nn::Block& block : *blocks_) {
+    if (const auto& rope = nn::attention_of(block).rope) length = rope->rotated_alike(a, b, length);
   }
   return length;
 }

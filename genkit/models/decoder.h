@@ -41,13 +41,19 @@ class Decoder final : public Model {
  private:
   /// The rows with their positions resolved. @throws ArgumentError when anything does not add up.
   std::vector<RowSpan> check(const ForwardInput& input, cache::KvCache* cache) const;
-  nn::AttentionContext context(const ForwardInput& input, const std::vector<RowSpan>& rows,
-                               cache::KvCache* cache) const;
+  /// @param drops_tokens @see nn::AttentionContext::wanted.
+  std::shared_ptr<const nn::AttentionContext> context(const ForwardInput& input,
+                                                      const std::vector<RowSpan>& rows, cache::KvCache* cache,
+                                                      bool drops_tokens) const;
+  mx::array run_blocks(mx::array x, const ForwardInput& input,
+                       const std::shared_ptr<const nn::AttentionContext>& context,
+                       const std::vector<ForwardHook*>& hooks) const;
   mx::array embed(const ForwardInput& input, const mx::array& positions,
                   const std::vector<ForwardHook*>& hooks) const;
 
   Stem stem_;
-  std::vector<nn::Block> blocks_;
+  std::shared_ptr<const std::vector<nn::Block>> blocks_;
+  nn::GraphForm form_;
   std::optional<int> cache_border_;
 };
 

@@ -14,9 +14,9 @@ nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
       separate_attention(c, layer, w.at("self_attn"), rope, c.attention_bias, false),
       norm("post_self_attn_layernorm"),
       norm("post_attention_layernorm"),
-      nn::FusedGatedMlp{w.linear("mlp.gate_up_proj", 2 * c.intermediate_size, c.hidden_size),
-                        w.linear("mlp.down_proj", c.hidden_size, c.intermediate_size),
-                        nn::activation_from_name(c.hidden_act)},
+      nn::gated_mlp_of_pair(w.linear("mlp.gate_up_proj", 2 * c.intermediate_size, c.hidden_size),
+                            w.linear("mlp.down_proj", c.hidden_size, c.intermediate_size),
+                            nn::activation_from_name(c.hidden_act)),
       norm("post_mlp_layernorm"),
   };
 }

@@ -13,8 +13,9 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   a.params = attention_params(c, layer);
   if (!c.scale.scale_attn_weights) a.params.scale = 1.0f;
   if (c.scale.scale_attn_by_inverse_layer_idx) a.params.scale /= static_cast<float>(layer + 1);
-  a.layout = nn::QkvLayout::kFusedBlocks;
-  a.qkv = {w.linear("c_attn", 3 * c.hidden_size, c.hidden_size, true)};
+  const int n = c.hidden_size;
+  const nn::Linear all = w.linear("c_attn", 3 * n, n, true);
+  a.qkv = {all.outputs(0, n), all.outputs(n, 2 * n), all.outputs(2 * n, 3 * n)};
   a.out = w.linear("c_proj", c.hidden_size, c.hidden_size, true);
   return a;
 }

@@ -51,6 +51,9 @@ struct ForwardInput {
   /// Total length (largest position + 1) by which longrope and dynamic rope choose their
   /// frequencies for all rows, as transformers does with a batch; nothing: each row's own.
   std::optional<int> rope_length;
+  /// False: nobody will look at ForwardOutput::hidden, so that it holds the tokens alone whose logits
+  /// are wanted, and the last block computes no more than keys and values for the others.
+  bool hidden = true;
 };
 
 /// Where a hook may look at or change the stream of a forward pass.

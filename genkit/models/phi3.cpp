@@ -12,8 +12,8 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   nn::Attention a;
   a.layer = layer;
   a.params = attention_params(c, layer);
-  a.layout = nn::QkvLayout::kFusedBlocks;
-  a.qkv = {w.linear("qkv_proj", q + 2 * kv, c.hidden_size)};
+  const nn::Linear all = w.linear("qkv_proj", q + 2 * kv, c.hidden_size);
+  a.qkv = {all.outputs(0, q), all.outputs(q, q + kv), all.outputs(q + kv, q + 2 * kv)};
   a.out = w.linear("o_proj", c.hidden_size, q);
   a.rope = rope;
   return a;
@@ -25,9 +25,9 @@ nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
       w.rms_norm("input_layernorm", c.hidden_size, c.norm_eps),
       attention(c, layer, w.at("self_attn"), rope),
       w.rms_norm("post_attention_layernorm", c.hidden_size, c.norm_eps),
-      nn::FusedGatedMlp{w.linear("mlp.gate_up_proj", 2 * c.intermediate_size, c.hidden_size),
-                        w.linear("mlp.down_proj", c.hidden_size, c.intermediate_size),
-                        nn::activation_from_name(c.hidden_act)},
+      nn::gated_mlp_of_pair(w.linear("mlp.gate_up_proj", 2 * c.intermediate_size, c.hidden_size),
+                            w.linear("mlp.down_proj", c.hidden_size, c.intermediate_size),
+                            nn::activation_from_name(c.hidden_act)),
   };
 }
 

@@ -18,13 +18,20 @@ namespace genkit::nn {
 struct AttentionContext {
   Positions positions;
   std::vector<std::vector<ops::AttentionRow>> rows;  ///< [layers][rows]
+  /// How many of each row's last tokens the blocks' output is wanted of: the last block of a pass
+  /// computes no more than keys and values for the others. Empty: all of every row.
+  std::vector<int> wanted;
+
+  /// Places of the wanted tokens among the packed ones.
+  std::vector<int32_t> wanted_tokens() const;
+  /// Where the wanted tokens stand.
+  Positions wanted_positions() const;
 };
 
 /// How the query, key and value of a token come out of the projections.
 enum class QkvLayout : uint8_t {
-  kSeparate,     ///< three matrices
-  kFusedBlocks,  ///< one: all queries, then all keys, then all values
-  kFusedHeads,   ///< one: query, key and value of head 0, then of head 1, ... (gpt_neox)
+  kSeparate,    ///< three matrices
+  kFusedHeads,  ///< one: query, key and value of head 0, then of head 1, ... (gpt_neox)
 };
 
 /// What the norms of query and key see.
@@ -45,12 +52,8 @@ struct Attention {
   std::optional<Norm> q_norm, k_norm;
   std::shared_ptr<const Rope> rope;  ///< null: this layer has none
 
-  /// @param x [tokens, hidden]. @return [tokens, hidden].
+  /// @param x [tokens, hidden]. @return [tokens, hidden], step by step (@see run_blocks).
   mx::array operator()(const mx::array& x, const AttentionContext& context) const;
-
- private:
-  /// [tokens, heads, head_dim], [tokens, kv_heads, head_dim] twice.
-  std::vector<mx::array> project(const mx::array& x) const;
 };
 
 }  // namespace genkit::nn

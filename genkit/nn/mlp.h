@@ -20,13 +20,8 @@ struct GatedMlp {
   mx::array operator()(const mx::array& x) const;
 };
 
-/// The same with gate and up in one matrix, gate first (phi3, glm4).
-struct FusedGatedMlp {
-  Linear gate_up, down;
-  ops::Activation activation = ops::Activation::kSilu;
-
-  mx::array operator()(const mx::array& x) const;
-};
+/// A gated MLP whose file has gate and up in one matrix, gate first (phi3, glm4).
+GatedMlp gated_mlp_of_pair(const Linear& gate_up, Linear down, ops::Activation activation);
 
 /// down(act(up(x))).
 struct PlainMlp {

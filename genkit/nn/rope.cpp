@@ -188,18 +188,19 @@ std::vector<RopeRun> Rope::runs(const Positions& positions) const {
   return out;
 }
 
+ops::RopeParams Rope::params_for(int length) const {
+  if (length_class(length) == 0) return base_;
+  return long_ ? *long_ : params(length);
+}
+
 mx::array Rope::operator()(const mx::array& x, const Positions& positions) const {
-  const auto params_of = [this](int length) {
-    if (length_class(length) == 0) return base_;
-    return long_ ? *long_ : params(length);
-  };
   const std::vector<RopeRun> cuts = runs(positions);
-  if (cuts.size() == 1) return ops::rope(x, positions.ids, params_of(cuts[0].length));
+  if (cuts.size() == 1) return ops::rope(x, positions.ids, params_for(cuts[0].length));
   std::vector<mx::array> parts;
   for (const RopeRun& run : cuts) {
     const mx::array ids = mx::slice(positions.ids, {run.begin}, {run.end});
     const mx::array part = mx::slice(x, {run.begin, 0, 0}, {run.end, x.shape(1), x.shape(2)});
-    parts.push_back(ops::rope(part, ids, params_of(run.length)));
+    parts.push_back(ops::rope(part, ids, params_for(run.length)));
   }
   return mx::concatenate(parts, 0);
 }

@@ -54,6 +54,10 @@ class Rope {
   std::vector<float> inv_freq(int length) const;
   /// What cos and sin are multiplied by.
   float attention_scaling() const { return attention_scaling_; }
+  /// What ops::rope needs for tokens whose frequencies a total length chooses.
+  ops::RopeParams params_for(int length) const;
+  int half_dims() const { return base_.inv_freq.shape(0); }
+  bool interleaved() const { return interleaved_; }
 
  private:
   ops::RopeParams params(int length) const;
