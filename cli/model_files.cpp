@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "genkit/base/error.h"
+#include "genkit/base/memory.h"
 #include "genkit/io/checkpoint.h"
 #include "genkit/io/hub_cache.h"
 #include "genkit/models/registry.h"
@@ -108,6 +109,7 @@ LoadedModel load(const LoadRequest& request) {
                     loaded.path.string()));
   }
   bar.update(3, 3);
+  release_free_memory();
   loaded.load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return loaded;
 }

@@ -190,6 +190,7 @@ struct IrrelevantRow {
 constexpr IrrelevantRow kIrrelevant[] = {
     // Who and how.
     {"_name_or_path"},
+    {"_model_name_or_path"},  // what transformers makes of a GGUF file's general.name
     {"_attn_implementation"},
     {"_attn_implementation_autoset"},
     {"_commit_hash"},

@@ -290,6 +290,7 @@ void GenerationSession::hand_over(const std::vector<Piece>& pieces) {
 void GenerationSession::run(const std::vector<Piece>& pieces) {
   models::ForwardInput input;
   input.logits = models::LogitsFor::kPerRow;
+  input.hidden = false;
   std::vector<int32_t> tokens;
   std::set<models::HiddenCapture::Place> places;
   for (const Piece& piece : pieces) {
@@ -336,7 +337,7 @@ void GenerationSession::hand_out(const std::vector<Piece>& pieces, const models:
     FeedOutput& output = piece.row->outputs[piece.feed];
     if (const size_t count = static_cast<size_t>(input.rows[i].logits); count > 0) {
       const size_t vocab = static_cast<size_t>(logits->shape(-1));
-      output.add_logits({logits->data<float>() + logits_done * vocab, count * vocab}, vocab);
+      output.add_logits({logits->data<float>() + logits_done * vocab, count * vocab}, vocab, *logits);
       logits_done += count;
     }
     const std::vector<Capture>& captures = piece.row->feeds[piece.feed].captures;

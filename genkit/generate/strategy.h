@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -37,19 +38,26 @@ struct Feed {
 /// What the model made of a feed, whatever number of passes that took.
 class FeedOutput {
  public:
-  size_t count() const { return vocab_ ? values_.size() / vocab_ : 0; }  ///< of tokens with logits
+  FeedOutput() = default;
+  FeedOutput(FeedOutput&&) = default;  // a copy would look into the other's memory
+  FeedOutput& operator=(FeedOutput&&) = default;
+
+  size_t count() const { return vocab_ ? view_.size() / vocab_ : 0; }  ///< of tokens with logits
   /// [vocab] float32, of the i-th token of those that were asked for.
-  std::span<const float> logits(size_t i) const { return {values_.data() + i * vocab_, vocab_}; }
+  std::span<const float> logits(size_t i) const { return view_.subspan(i * vocab_, vocab_); }
   std::span<const float> last_logits() const { return logits(count() - 1); }
   /// [tokens of the feed, hidden] float32, of the i-th capture.
   std::span<const float> states(size_t i) const { return states_[i]; }
 
   void begin(size_t captures);  ///< empty again; the memory is kept
-  void add_logits(std::span<const float> values, size_t vocab);
+  /// @param owner what `values` lie in; kept, so that the logits of a single pass are not copied.
+  void add_logits(std::span<const float> values, size_t vocab, const mlx::core::array& owner);
   void add_states(size_t capture, std::span<const float> values);
 
  private:
   size_t vocab_ = 0;
+  std::span<const float> view_;  ///< in owner_, or in values_ where several passes gave them
+  std::optional<mlx::core::array> owner_;
   std::vector<float> values_;
   std::vector<std::vector<float>> states_;
 };

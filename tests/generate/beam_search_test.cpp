@@ -112,7 +112,7 @@ TEST(BeamSearch, OneBeamIsGreedyDecoding) {
       logits.eval();
       FeedOutput output;
       output.begin(0);
-      output.add_logits({logits.data<float>(), FakeModel::kVocab}, FakeModel::kVocab);
+      output.add_logits({logits.data<float>(), FakeModel::kVocab}, FakeModel::kVocab, logits);
       search.advance(cache, {&output, 1}, events);
     }
     search.release(cache);
