@@ -108,6 +108,7 @@ Json ResultWriter::row_json(const generate::GeneratedRow& row, size_t index) con
   if (row.sequence_score) {
     json["sequence_score"] = *row.sequence_score;
     json["beam_indices"] = row.beam_indices;
+    if (row.holds_forced_words) json["holds_forced_words"] = *row.holds_forced_words;
   }
   if (!row.others.empty()) {
     Json others = Json::array();

@@ -169,7 +169,7 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
   if (expected.has("scores_tensor") || transitions) request.config.output_scores = true;
   if (expected.has("logits_tensor")) request.config.output_logits = true;
   // The reference returns what lacks its words where it finds nothing else.
-  if (c.at("mode").string() == "constrained_beam") request.config.force_words_strictly = false;
+  if (c.string_or("mode", "") == "constrained_beam") request.config.force_words_strictly = false;
   // Called first, so that what the library refuses is said in its own words.
   const auto effective =
       config::resolve(request.model_defaults, request.config, nullptr, assistant != nullptr);

@@ -44,9 +44,10 @@ class Paths : public testing::TestWithParam<std::string> {
                        std::optional<uint64_t> row_key = {}) {
     GenerationRequest request;
     for (const Ids& ids : prompts) request.prompts.push_back({.ids = ids, .row_key = row_key});
+    request.config = extra_;
     request.config.max_new_tokens = 12;
     request.config.use_cache = use_cache;
-    request.config.do_sample = sample_;
+    if (sample_) request.config.do_sample = true;
     request.config.seed = 99;
     request.config.top_logprobs = 0;
     request.prefill_chunk = chunk;
@@ -70,12 +71,29 @@ class Paths : public testing::TestWithParam<std::string> {
   std::unique_ptr<models::Model> model_;
   std::vector<Ids> prompts_;
   bool sample_ = false;
+  GenerationConfig extra_;
 };
 
 TEST_P(Paths, Greedy) { expect_same_whatever_the_path(); }
 
 TEST_P(Paths, Sampled) {
   sample_ = true;
+  expect_same_whatever_the_path();
+}
+
+TEST_P(Paths, ContrastiveSearch) {
+  extra_.penalty_alpha = 0.6;
+  extra_.top_k = 4;
+  expect_same_whatever_the_path();
+  extra_.guidance_scale = 1.5;
+  expect_same_whatever_the_path();
+}
+
+TEST_P(Paths, Dola) {
+  extra_.dola_layers = {config::DolaLayers::Kind::kHigh, {}};
+  expect_same_whatever_the_path();
+  sample_ = true;
+  extra_.guidance_scale = 1.5;
   expect_same_whatever_the_path();
 }
 

@@ -73,5 +73,28 @@ TEST(Selection, LogSumExpOfNothingAndOfNan) {
   EXPECT_NEAR(log_sum_exp(large), 1000 + std::log(2.0), 1e-6);
 }
 
+TEST(Selection, LargestMappedFindsWhatSortingAllMappedValuesFinds) {
+  std::mt19937 random(31);
+  std::normal_distribution<float> normal(0, 3);
+  int answered = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<float> values(1 + random() % 5000);
+    for (float& v : values) v = round % 3 ? normal(random) : std::round(normal(random) * 20) / 20;
+    // Rounding to a coarse grid makes ties that the values do not have.
+    const float grid = round % 2 ? 0.0f : 0.01f;
+    const auto map = [&](float v) { return grid > 0 ? std::floor(v / grid) : v - 7; };
+    std::vector<float> mapped;
+    for (const float v : values) mapped.push_back(map(v));
+    const int n = 1 + static_cast<int>(random() % 12);
+    const auto got = largest_mapped(values, n, map);
+    if (got.empty()) continue;
+    ++answered;
+    EXPECT_EQ(got, largest(mapped, n));
+  }
+  EXPECT_GT(answered, 100);
+  const std::vector<float> few = {1, kRemoved, 2};
+  EXPECT_TRUE(largest_mapped(few, 3, [](float v) { return v; }).empty());
+}
+
 }  // namespace
 }  // namespace genkit::logits
