@@ -62,7 +62,7 @@ Checkpoint Checkpoint::of_arrays(nlohmann::json config, const std::map<std::stri
   for (const auto& [name, a] : tensors) {
     const std::string origin = "memory: " + name;
     checkpoint.tensors_.emplace(
-        name, TensorEntry{origin, a.shape(), [a, origin] { return dense_weight(a, origin); }});
+        name, TensorEntry{origin, a.shape(), [a = a, origin] { return dense_weight(a, origin); }});
   }
   return checkpoint;
 }
