@@ -179,7 +179,7 @@ GeneratedRow run_alone(const FakeModel& model, Strategy& strategy) {
       mx::array logits = *model.forward(input, &cache, {}).logits;
       logits.eval();
       outputs[i].begin(0);
-      outputs[i].add_logits({logits.data<float>(), FakeModel::kVocab}, FakeModel::kVocab);
+      outputs[i].add_logits({logits.data<float>(), FakeModel::kVocab}, FakeModel::kVocab, logits);
     }
     strategy.advance(cache, outputs, events);
   }
