@@ -30,6 +30,7 @@ int run_info(const std::string& program, std::vector<std::string> args);
 int run_bench(const std::string& program, std::vector<std::string> args);
 int run_goldens(const std::string& program, std::vector<std::string> args);
 int run_steer(const std::string& program, std::vector<std::string> args);
+int run_options(const std::string& program, std::vector<std::string> args);
 int run_download(const std::string& program, std::vector<std::string> args);
 
 /// The command line is wrong: ends with exit code 2.

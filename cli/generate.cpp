@@ -182,9 +182,11 @@ void complete_chat_flags(const Options& options, GenerateArguments& a) {
 }
 
 /// @param names of the options that text has no place for: log-probabilities, scores, logits, sequences.
-void refuse_in_text(const generate::GenerationConfig& config, const std::array<std::string, 4>& names) {
-  const bool given[] = {config.top_logprobs.has_value(), config.output_scores.value_or(false),
-                        config.output_logits.value_or(false)};
+void refuse_in_text(const generate::GenerationConfig& config, const std::array<std::string, 6>& names) {
+  const bool given[] = {
+      config.top_logprobs.has_value(),      config.output_scores.value_or(false),
+      config.output_logits.value_or(false), false,
+      config.prompt_logprobs.has_value(),   config.output_transition_scores.value_or(false)};
   for (size_t i = 0; i < std::size(given); ++i) {
     if (!given[i]) continue;
     throw UsageError(
@@ -206,11 +208,12 @@ generate::GenerationConfig request_config(const GenerateArguments& a,
   const bool limited = config.max_new_tokens || config.max_length || model.max_new_tokens || model.max_length;
   if (!limited) config.max_new_tokens = kDefaultNewTokens;
   if (a.output == "text") {
-    refuse_in_text(config, {"--logprobs", "--output-scores", "--output-logits", "--num-return-sequences"});
+    refuse_in_text(config, {"--logprobs", "--output-scores", "--output-logits", "--num-return-sequences",
+                            "--prompt-logprobs", "--output-transition-scores"});
     if (!config.num_return_sequences) {
       generate::GenerationConfig of_model;
       of_model.num_return_sequences = model.num_return_sequences;
-      refuse_in_text(of_model, {"", "", "", "num_return_sequences"});
+      refuse_in_text(of_model, {"", "", "", "num_return_sequences", "", ""});
     }
   }
   return config;

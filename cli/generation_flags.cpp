@@ -60,7 +60,7 @@ void GenerationFlags::add_to(Options& options) {
   for (const config::FieldInfo& field : config::generation_fields()) {
     std::vector<std::string>& values = values_[std::string(field.name)];
     CLI::Option* option = app.add_option(flag_names(field), values, description(field));
-    option->group(kGroup)->allow_extra_args(false);
+    option->group(std::string(field.group))->allow_extra_args(false);
     if (field.type == "boolean") {
       option->expected(0, 1)->default_str("true")->type_name("[true|false]");
     } else {
@@ -100,6 +100,7 @@ generate::GenerationConfig GenerationFlags::config() const {
     } else {
       config.set(name, values.front());
     }
+    config.sources[name] = "command line";
   }
   return config;
 }

@@ -25,6 +25,7 @@ constexpr std::array kCommands = {
     Command{"info", "what a model file or folder holds", "", run_info},
     Command{"bench", "measure prefill and decoding", "", run_bench},
     Command{"goldens", "compare with recorded reference outputs", "mlxgk-eval", run_goldens},
+    Command{"options", "every generation option, as a table", "", run_options},
     Command{"download", "find a model of the hub on this machine", "mlxgk-download", run_download},
 };
 

@@ -74,6 +74,20 @@ void ResultWriter::finish(double load_s) {
   if (format_ == "json") write_json({{"rows", std::move(rows_)}, {"timings", timings_json()}});
 }
 
+Json ResultWriter::top_json(const std::vector<std::vector<generate::TokenLogprob>>& top) const {
+  Json steps = Json::array();
+  for (const auto& step : top) {
+    Json best = Json::array();
+    for (const generate::TokenLogprob& t : step) {
+      Json entry = {{"id", t.id}, {"logprob", t.logprob}};
+      if (tokenizer_ != nullptr) entry["token"] = tokenizer_->id_to_token(t.id).value_or("");
+      best.push_back(std::move(entry));
+    }
+    steps.push_back(std::move(best));
+  }
+  return steps;
+}
+
 Json ResultWriter::row_json(const generate::GeneratedRow& row, size_t index) const {
   Json json = {{"index", index}};
   const PromptSource& source = prompts_[index];
@@ -85,18 +99,14 @@ Json ResultWriter::row_json(const generate::GeneratedRow& row, size_t index) con
   json["finish_reason"] = generate::to_string(row.finish_reason);
   if (row.finish_reason == generate::FinishReason::kStopString) json["stop_string"] = row.stop_string;
   if (!row.logprobs.empty()) json["logprobs"] = row.logprobs;
-  if (!row.top_logprobs.empty()) {
-    Json steps = Json::array();
-    for (const auto& step : row.top_logprobs) {
-      Json best = Json::array();
-      for (const generate::TokenLogprob& t : step) {
-        Json entry = {{"id", t.id}, {"logprob", t.logprob}};
-        if (tokenizer_ != nullptr) entry["token"] = tokenizer_->id_to_token(t.id).value_or("");
-        best.push_back(std::move(entry));
-      }
-      steps.push_back(std::move(best));
-    }
-    json["top_logprobs"] = std::move(steps);
+  if (!row.top_logprobs.empty()) json["top_logprobs"] = top_json(row.top_logprobs);
+  if (!row.prompt_logprobs.empty()) {
+    json["prompt_logprobs"] = row.prompt_logprobs;  // null for the first, which nothing precedes
+    json["prompt_top_logprobs"] = top_json(row.prompt_top_logprobs);
+  }
+  if (!row.transition_scores.empty()) {
+    json["transition_scores"] = row.transition_scores;
+    json["normalized_transition_scores"] = row.normalized_transition_scores;
   }
   if (!row.scores.empty()) json["scores"] = row.scores;
   if (!row.logits.empty()) json["logits"] = row.logits;

@@ -33,6 +33,7 @@ class ResultWriter {
 
  private:
   nlohmann::ordered_json row_json(const generate::GeneratedRow& row, size_t index) const;
+  nlohmann::ordered_json top_json(const std::vector<std::vector<generate::TokenLogprob>>& top) const;
   nlohmann::ordered_json timings_json() const;
   void write_json(const nlohmann::ordered_json& json);
   void write_text(size_t row, const std::string& text);

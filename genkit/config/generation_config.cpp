@@ -78,6 +78,14 @@ struct type_name<DraftSchedule> {
   static constexpr auto value = "constant, heuristic or heuristic_transient";
 };
 template <>
+struct type_name<LogitBias> {
+  static constexpr auto value = "object of numbers by id";
+};
+template <>
+struct type_name<std::vector<ForcedToken>> {
+  static constexpr auto value = "list of [position, id]";
+};
+template <>
 struct type_name<Watermark> {
   static constexpr auto value = "object";
 };
@@ -93,7 +101,9 @@ GenerationConfig parse(const json& source, const std::string& name, JsonView::Bl
       const auto [earlier, first] = given.emplace(row->name, key);
       if (!first)
         value.fail(fmt::format("means the same option as `{}`, which is given too", earlier->second));
-      if (!value.is_null()) read_row(*row, value, out);
+      if (value.is_null()) return;
+      read_row(*row, value, out);
+      if (blame == JsonView::Blame::kCaller && !name.empty()) out.sources[std::string(row->name)] = name;
     } else if (find_unsupported(key)) {
       if (!value.is_null()) out.unsupported.emplace(key, value.json());
     } else if (contains(bookkeeping_keys(), key)) {
@@ -190,6 +200,29 @@ void GenerationConfig::validate() const {
     const std::string text = field::complaint(watermarking_config->greenlist_ratio,
                                               Range{.min = 0, .max = 1, .min_open = true, .max_open = true});
     if (!text.empty()) throw ArgumentError("watermarking_config: greenlist_ratio: " + text);
+    const SynthId& synthid = watermarking_config->synthid;
+    if (watermarking_config->scheme == Watermark::Scheme::kSynthId &&
+        (synthid.ngram_len < 2 || synthid.keys.empty() || synthid.sampling_table_size < 1 ||
+         synthid.sampling_table_size > 1 << 24 || synthid.context_history_size < 1)) {
+      throw ArgumentError(
+          "watermarking_config: SynthID needs an ngram_len of at least 2, keys, and tables of at least one "
+          "entry");
+    }
+  }
+  if (logit_bias) {
+    for (const auto& [id, bias] : logit_bias->by_id) {
+      std::string text = field::complaint(id, Range{.min = 0});
+      if (text.empty()) text = field::complaint(bias, Range{});
+      if (!text.empty()) throw ArgumentError("logit_bias: " + text);
+    }
+  }
+  for (const ForcedToken& token : forced_decoder_ids.value_or(std::vector<ForcedToken>{})) {
+    std::string text = field::complaint(token.position, Range{.min = 0});
+    if (text.empty()) text = field::complaint(token.id, Range{.min = 0});
+    if (!text.empty()) throw ArgumentError("forced_decoder_ids: " + text);
+  }
+  for (const std::string& text : dry_sequence_breakers.value_or(std::vector<std::string>{})) {
+    if (text.empty()) throw ArgumentError("dry_sequence_breakers: an empty string would break everywhere");
   }
   for (const std::string& text : stop_strings.value_or(std::vector<std::string>{})) {
     if (text.empty()) throw ArgumentError("stop_strings: an empty string would end every row at once");
@@ -219,6 +252,7 @@ void GenerationConfig::set(std::string_view name, const std::string& text) {
   const GenerationConfig parsed = from_caller(json{{std::string(name), value}}, "");
   if (row) {
     with_member(*row, [&](auto member) { this->*member = parsed.*member; });
+    sources.erase(std::string(row->name));
   } else {
     unsupported[std::string(name)] = value;
   }

@@ -28,13 +28,41 @@ struct LengthDecay {
   bool operator==(const LengthDecay&) const = default;
 };
 
-/// `watermarking_config`, seeding scheme "lefthash".
+/// `logit_bias`: added to the scores of single ids.
+struct LogitBias {
+  std::map<int32_t, double> by_id;
+  bool operator==(const LogitBias&) const = default;
+};
+
+/// One entry of `forced_decoder_ids`.
+struct ForcedToken {
+  int position = 0;  ///< of the new tokens, from 0
+  int32_t id = 0;
+  bool operator==(const ForcedToken&) const = default;
+};
+
+/// `watermarking_config` with the keys of SynthID.
+/// @source Dathathri et al. 2024; transformers 5.23 SynthIDTextWatermarkingConfig.
+struct SynthId {
+  int ngram_len = 5;          ///< ids that are hashed together, the new one included; at least 2
+  std::vector<int64_t> keys;  ///< one a round of the tournament
+  int context_history_size = 1024;
+  uint64_t sampling_table_seed = 0;
+  int sampling_table_size = 65536;      ///< at most 2^24
+  bool skip_first_ngram_calls = false;  ///< no watermark before there are ngram_len - 1 new tokens
+  bool operator==(const SynthId&) const = default;
+};
+
+/// `watermarking_config`.
 /// @source Kirchenbauer et al. 2023; transformers 5.23 WatermarkingConfig.
 struct Watermark {
+  enum class Scheme : uint8_t { kLeftHash, kSelfHash, kSynthId };
+  Scheme scheme = Scheme::kLeftHash;
   double greenlist_ratio = 0.25;  ///< (0, 1): share of the vocabulary that is favoured
   double bias = 2.0;              ///< added to the favoured scores
   uint64_t hashing_key = 15485863;
   int context_width = 1;  ///< no watermark before the context is that long
+  SynthId synthid = {};   ///< what kSynthId goes by, and nothing else
   bool operator==(const Watermark&) const = default;
 };
 
@@ -108,17 +136,34 @@ struct GenerationConfig {
   std::optional<double> typical_p;
   std::optional<double> epsilon_cutoff;
   std::optional<double> eta_cutoff;
+  std::optional<double> xtc_probability;
+  std::optional<double> xtc_threshold;
+  std::optional<double> dynatemp_range;
+  std::optional<double> dynatemp_exponent;
+  std::optional<double> mirostat_tau;
+  std::optional<double> mirostat_eta;
 
   // Processors of every mode.
   std::optional<std::vector<SequenceBias>> sequence_bias;
+  std::optional<LogitBias> logit_bias;
   std::optional<double> encoder_repetition_penalty;
   std::optional<double> repetition_penalty;
+  std::optional<int> repetition_context_size;
+  std::optional<double> frequency_penalty;
+  std::optional<double> presence_penalty;
+  std::optional<bool> penalties_include_prompt;
+  std::optional<double> dry_multiplier;
+  std::optional<double> dry_base;
+  std::optional<int> dry_allowed_length;
+  std::optional<int> dry_penalty_last_n;
+  std::optional<std::vector<std::string>> dry_sequence_breakers;
   std::optional<int> no_repeat_ngram_size;
   std::optional<int> encoder_no_repeat_ngram_size;
   std::optional<std::vector<std::vector<int32_t>>> bad_words_ids;
   std::optional<bool> remove_invalid_values;
   std::optional<std::vector<int32_t>> suppress_tokens;
   std::optional<std::vector<int32_t>> begin_suppress_tokens;
+  std::optional<std::vector<ForcedToken>> forced_decoder_ids;
   std::optional<bool> renormalize_logits;
   std::optional<double> guidance_scale;
   std::optional<double> penalty_alpha;
@@ -149,12 +194,16 @@ struct GenerationConfig {
 
   // What is returned beside the tokens.
   std::optional<int> top_logprobs;
+  std::optional<int> prompt_logprobs;
+  std::optional<bool> output_transition_scores;
   std::optional<bool> output_scores;
   std::optional<bool> output_logits;
 
   /// Options that transformers has and no mode here honours yet, as they were given: kept so that
   /// resolve() can refuse the ones that are not neutral, naming where they came from.
   std::map<std::string, nlohmann::json> unsupported;
+  /// Where fields of the caller were read, by their first names: a file, "command line". For explain().
+  std::map<std::string, std::string, std::less<>> sources;
   /// Keys of a model's file that transformers does not know either; reported by explain().
   std::vector<std::string> unknown;
 
@@ -198,9 +247,12 @@ struct EffectiveConfig {
   GenerationConfig values;
   GenerationMode mode = GenerationMode::kGreedy;
   std::map<std::string, Origin, std::less<>> origins;  ///< of the fields that are set
-  std::vector<std::string> notes;                      ///< what the model's file asks for to no effect
+  /// Of fields of the caller whose source is known. @see GenerationConfig::sources
+  std::map<std::string, std::string, std::less<>> sources;
+  std::vector<std::string> notes;  ///< what the model's file asks for to no effect
 
-  /// "temperature = 0.7 (request)" and so on, one line a field, then the notes.
+  /// "temperature = 0.7 (request)" and so on, one line a field, then the notes. In place of "request" stands
+  /// the source where it is known.
   std::string explain() const;
 };
 

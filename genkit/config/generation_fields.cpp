@@ -1,6 +1,7 @@
 #include "genkit/config/generation_fields.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "genkit/config/options/rows.h"
 
@@ -90,7 +91,58 @@ void read_field(const JsonView& view, LengthDecay& out) {
   out.factor = view.at(1).number(0, std::numeric_limits<double>::max());
 }
 
+void read_field(const JsonView& view, LogitBias& out) {
+  out.by_id.clear();
+  if (view.is_array()) {
+    for (size_t i = 0; i < view.size(); ++i) {
+      const JsonView entry = view.at(i);
+      if (!entry.is_array() || entry.size() != 2) entry.fail_expected("a pair of an id and a bias");
+      out.by_id[entry.at(0).integer<int32_t>(0)] = entry.at(1).number();
+    }
+    return;
+  }
+  if (!view.is_object()) view.fail_expected("an object of biases by id");
+  view.for_each([&](const std::string& key, const JsonView& value) {
+    int32_t id = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0) {
+      value.fail("expected a token id as its key");
+    }
+    out.by_id[id] = value.number();
+  });
+}
+
+void read_field(const JsonView& view, ForcedToken& out) {
+  if (!view.is_array() || view.size() != 2) view.fail_expected("a pair of a position and an id");
+  out.position = view.at(0).integer<int>(0);
+  out.id = view.at(1).integer<int32_t>(0);
+}
+
+namespace {
+
+void read_synthid(const JsonView& view, SynthId& out) {
+  view.refuse_unknown_keys({"ngram_len", "keys", "context_history_size", "sampling_table_seed",
+                            "sampling_table_size", "skip_first_ngram_calls", "debug_mode"});
+  constexpr int kLongest = 1024;
+  out.ngram_len = view.at("ngram_len").integer<int>(2, kLongest);
+  out.keys = view.at("keys").integers<int64_t>();
+  if (out.keys.empty()) view.at("keys").fail("expected at least one key");
+  out.context_history_size =
+      view.integer_or<int>("context_history_size", out.context_history_size, 1, 1 << 24);
+  out.sampling_table_seed = view.integer_or<uint64_t>("sampling_table_seed", out.sampling_table_seed);
+  out.sampling_table_size = view.integer_or<int>("sampling_table_size", out.sampling_table_size, 1, 1 << 24);
+  out.skip_first_ngram_calls = view.boolean_or("skip_first_ngram_calls", out.skip_first_ngram_calls);
+  if (view.boolean_or("debug_mode", false)) view.at("debug_mode").fail("only false is honoured");
+}
+
+}  // namespace
+
 void read_field(const JsonView& view, Watermark& out) {
+  if (view.is_object() && (view.has("ngram_len") || view.has("keys"))) {
+    out.scheme = Watermark::Scheme::kSynthId;
+    read_synthid(view, out.synthid);
+    return;
+  }
   view.refuse_unknown_keys({"greenlist_ratio", "bias", "hashing_key", "seeding_scheme", "context_width"});
   out.greenlist_ratio = view.number_or("greenlist_ratio", out.greenlist_ratio);
   if (!(out.greenlist_ratio > 0 && out.greenlist_ratio < 1)) {
@@ -99,8 +151,11 @@ void read_field(const JsonView& view, Watermark& out) {
   out.bias = view.number_or("bias", out.bias);
   out.hashing_key = view.integer_or<uint64_t>("hashing_key", out.hashing_key);
   out.context_width = view.integer_or<int>("context_width", out.context_width, 1);
-  if (view.string_or("seeding_scheme", "lefthash") != "lefthash") {
-    view.at("seeding_scheme").fail("only \"lefthash\" is honoured");
+  const std::string scheme = view.string_or("seeding_scheme", "lefthash");
+  if (scheme == "selfhash") {
+    out.scheme = Watermark::Scheme::kSelfHash;
+  } else if (scheme != "lefthash") {
+    view.at("seeding_scheme").fail_expected("\"lefthash\" or \"selfhash\"");
   }
 }
 
@@ -198,14 +253,31 @@ void to_json(nlohmann::json& json, const DraftSchedule& value) {
 }
 
 void to_json(nlohmann::json& json, const Watermark& value) {
+  if (value.scheme == Watermark::Scheme::kSynthId) {
+    const SynthId& synthid = value.synthid;
+    json = {{"ngram_len", synthid.ngram_len},
+            {"keys", synthid.keys},
+            {"context_history_size", synthid.context_history_size},
+            {"sampling_table_seed", synthid.sampling_table_seed},
+            {"sampling_table_size", synthid.sampling_table_size},
+            {"skip_first_ngram_calls", synthid.skip_first_ngram_calls}};
+    return;
+  }
   json = {{"greenlist_ratio", value.greenlist_ratio},
           {"bias", value.bias},
           {"hashing_key", value.hashing_key},
-          {"seeding_scheme", "lefthash"},
+          {"seeding_scheme", value.scheme == Watermark::Scheme::kSelfHash ? "selfhash" : "lefthash"},
           {"context_width", value.context_width}};
 }
 
 void to_json(nlohmann::json& json, const SequenceBias& value) { json = {value.ids, value.bias}; }
+void to_json(nlohmann::json& json, const ForcedToken& value) { json = {value.position, value.id}; }
+
+void to_json(nlohmann::json& json, const LogitBias& value) {
+  json = nlohmann::json::object();
+  for (const auto& [id, bias] : value.by_id) json[std::to_string(id)] = bias;
+}
+
 void to_json(nlohmann::json& json, const LengthDecay& value) { json = {value.start, value.factor}; }
 
 }  // namespace genkit::config

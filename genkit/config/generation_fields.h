@@ -14,12 +14,12 @@ namespace genkit::config {
 template <class T>
 using Member = std::optional<T> GenerationConfig::*;
 
-using AnyMember =
-    std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>, Member<std::vector<int32_t>>,
-                 Member<std::vector<std::string>>, Member<std::vector<std::vector<int32_t>>>,
-                 Member<std::vector<SequenceBias>>, Member<LengthDecay>, Member<Watermark>,
-                 Member<EarlyStopping>, Member<std::vector<ForcedWord>>, Member<DolaLayers>,
-                 Member<DraftTokens>, Member<DraftSchedule>>;
+using AnyMember = std::variant<Member<int>, Member<uint64_t>, Member<double>, Member<bool>,
+                               Member<std::vector<int32_t>>, Member<std::vector<std::string>>,
+                               Member<std::vector<std::vector<int32_t>>>, Member<std::vector<SequenceBias>>,
+                               Member<LengthDecay>, Member<Watermark>, Member<EarlyStopping>,
+                               Member<std::vector<ForcedWord>>, Member<DolaLayers>, Member<DraftTokens>,
+                               Member<DraftSchedule>, Member<LogitBias>, Member<std::vector<ForcedToken>>>;
 
 /// A row of the table.
 struct OptionRow {
@@ -31,6 +31,8 @@ struct OptionRow {
   std::string_view fallback;  ///< default, as JSON; "null": stays unset
   std::string_view neutral;   ///< the value that changes nothing, as JSON; "": there is none
   std::string_view help;
+  /// Options of which at least one must be set to something for this one to act; empty: none.
+  std::array<std::string_view, 2> needs = {};
 };
 
 /// Calls visit(member) with the row's pointer to member of its real type.
@@ -75,6 +77,8 @@ std::span<const std::string_view> all_field_names();
 // Field types that only this table has.
 void read_field(const JsonView& view, SequenceBias& out);
 void read_field(const JsonView& view, LengthDecay& out);
+void read_field(const JsonView& view, LogitBias& out);
+void read_field(const JsonView& view, ForcedToken& out);
 void read_field(const JsonView& view, Watermark& out);
 void read_field(const JsonView& view, EarlyStopping& out);
 void read_field(const JsonView& view, ForcedWord& out);
@@ -84,6 +88,8 @@ void read_field(const JsonView& view, DraftSchedule& out);
 void to_json(nlohmann::json& json, const Watermark& value);
 void to_json(nlohmann::json& json, const SequenceBias& value);
 void to_json(nlohmann::json& json, const LengthDecay& value);
+void to_json(nlohmann::json& json, const LogitBias& value);
+void to_json(nlohmann::json& json, const ForcedToken& value);
 void to_json(nlohmann::json& json, const EarlyStopping& value);
 void to_json(nlohmann::json& json, const ForcedWord& value);
 void to_json(nlohmann::json& json, const DolaLayers& value);

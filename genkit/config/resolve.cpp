@@ -19,6 +19,8 @@ void fill(GenerationConfig& to, const GenerationConfig& from, Origin origin, Eff
       if ((to.*member) || !(from.*member)) return;
       to.*member = from.*member;
       config.origins.emplace(row.name, origin);
+      if (const auto found = from.sources.find(row.name); found != from.sources.end())
+        config.sources.emplace(row.name, found->second);
     });
   }
 }
@@ -53,7 +55,8 @@ bool is_neutral(const UnsupportedOption& row, const json& value) {
 const OptionRow* sampling_option(const GenerationConfig& request, const GenerationConfig* row) {
   for (const OptionRow& field : option_rows()) {
     if (!contains(field.modes, GenerationMode::kSampling)) continue;
-    if (contains(field.modes, GenerationMode::kGreedy)) continue;
+    if (contains(field.modes, GenerationMode::kGreedy) || contains(field.modes, GenerationMode::kBeam))
+      continue;
     if (acts(field, request) || (row && acts(field, *row))) return &field;
   }
   return nullptr;
@@ -210,6 +213,51 @@ void check_against_mode(EffectiveConfig& out) {
   }
 }
 
+/// Whether one of the options that this one needs is set to something.
+bool has_needed(const OptionRow& row, const GenerationConfig& config) {
+  if (row.needs[0].empty()) return true;
+  return std::any_of(row.needs.begin(), row.needs.end(), [&](std::string_view name) {
+    return !name.empty() && acts(*find_option(name), config);
+  });
+}
+
+/// What acts only beside another option that is not there is refused like what the mode does not honour.
+void check_needs(EffectiveConfig& out) {
+  for (const OptionRow& row : option_rows()) {
+    if (!acts(row, out.values) || has_needed(row, out.values)) continue;
+    const Origin origin = out.origins.find(row.name)->second;
+    if (origin == Origin::kDefault) continue;
+    const std::string what =
+        fmt::format("{} without {}", to_string(out.mode) + std::string(" decoding"),
+                    row.needs[1].empty() ? std::string(row.needs[0])
+                                         : fmt::format("{} or {}", row.needs[0], row.needs[1]));
+    const std::string value =
+        with_member(row, [&](auto member) { return field::write_field(*(out.values.*member)).dump(); });
+    if (origin == Origin::kRequest || origin == Origin::kRow) {
+      throw ArgumentError(fmt::format("{}: {} has no effect in {}", row.name, value, what));
+    }
+    out.notes.push_back(fmt::format("{} = {} (model) does not apply to {}", row.name, value, what));
+    with_member(row, [&](auto member) { (out.values.*member).reset(); });
+    out.origins.erase(out.origins.find(row.name));
+  }
+}
+
+/// Mirostat truncates by itself: beside it only what the caller asks for does so too.
+void leave_truncation_to_mirostat(EffectiveConfig& out) {
+  if (!out.values.mirostat_tau) return;
+  for (const std::string_view name :
+       {"top_h", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"}) {
+    const OptionRow& row = *find_option(name);
+    const auto origin = out.origins.find(name);
+    if (origin == out.origins.end() || !acts(row, out.values)) continue;
+    if (origin->second != Origin::kModel && origin->second != Origin::kDefault) continue;
+    out.notes.push_back(
+        fmt::format("{} ({}) does not apply beside mirostat_tau", name, to_string(origin->second)));
+    with_member(row, [&](auto member) { (out.values.*member).reset(); });
+    out.origins.erase(origin);
+  }
+}
+
 void check_unsupported(const EffectiveConfig& out, const GenerationConfig& model,
                        const GenerationConfig& request, const GenerationConfig* row) {
   std::map<std::string, std::pair<json, Origin>> merged;
@@ -279,11 +327,16 @@ const char* to_string(Origin origin) {
 std::string EffectiveConfig::explain() const {
   std::string out = fmt::format("mode = {}\n", to_string(mode));
   const json shown = values.to_json();
+  const auto said = [&](std::string_view name, Origin origin) -> std::string {
+    const auto source = sources.find(name);
+    const bool callers = origin == Origin::kRequest || origin == Origin::kRow;
+    return callers && source != sources.end() ? source->second : to_string(origin);
+  };
   for (const OptionRow& row : option_rows()) {
     const auto origin = origins.find(row.name);
     if (origin == origins.end()) continue;
     out += fmt::format("{} = {} ({})\n", row.name, shown.at(std::string(row.name)).dump(),
-                       to_string(origin->second));
+                       said(row.name, origin->second));
   }
   for (const std::string& note : notes) out += note + "\n";
   return out;
@@ -301,6 +354,8 @@ EffectiveConfig resolve(const GenerationConfig& model, const GenerationConfig& r
   fill(out.values, defaults(), Origin::kDefault, out);
   choose_mode(out, request, row, assistant);
   check_against_mode(out);
+  check_needs(out);
+  leave_truncation_to_mirostat(out);
   check_unsupported(out, model, request, row);
   check_bound(out);
   if (has_beams(out.mode) && *out.values.num_return_sequences > *out.values.num_beams) {

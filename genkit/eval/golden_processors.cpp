@@ -113,6 +113,14 @@ const std::map<std::string, Make>& makers() {
          options.context_width = count(s, "context_width");
          return logits::watermark(options);
        }},
+      {"watermark_synthid",
+       [](const Source& s) {
+         config::Watermark options;
+         nlohmann::json json = s.params.json();
+         config::read_field(JsonView(json, "params"), options);
+         const auto first = s.test_case.at("input_ids_per_call").at(0).at(s.row).integers<int32_t>();
+         return logits::synthid_watermark(options.synthid, static_cast<int>(first.size()));
+       }},
       {"prefix_allowed_tokens",
        [](const Source& s) -> logits::ProcessorPtr {
          // What the callback returned for the row with those ids.

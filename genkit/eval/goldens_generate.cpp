@@ -135,17 +135,13 @@ void expect_steps(const std::string& field, const generate::GenerationResult& re
   }
 }
 
-/// What compute_transition_scores makes of the processed scores: those of the chosen tokens.
+/// What compute_transition_scores makes of the processed scores.
 void expect_transitions(const std::string& field, const generate::GenerationResult& result, bool normalized,
                         const JsonView& want) {
   const auto rows = flattened(result);
   for (size_t row = 0; row < rows.size(); ++row) {
     const generate::GeneratedRow& r = *rows[row];
-    std::vector<float> got;
-    for (size_t step = 0; step < r.scores.size(); ++step) {
-      const float score = r.scores[step].at(static_cast<size_t>(r.ids.at(step)));
-      got.push_back(normalized ? static_cast<float>(score - log_sum_exp(r.scores[step])) : score);
-    }
+    const std::vector<float>& got = normalized ? r.normalized_transition_scores : r.transition_scores;
     const std::vector<float> expected = floats(want.at(row));
     // Past a row's end the reference goes on with the padding it feeds.
     if (got.size() < expected.size() && r.finish_reason == generate::FinishReason::kLength) {
@@ -166,7 +162,8 @@ void check_generation(const models::Model& model, const text::Tokenizer* tokeniz
   request.assistant_model = assistant;
   const JsonView expected = c.at("expected");
   const bool transitions = expected.has("transition_scores") || expected.has("transition_scores_normalized");
-  if (expected.has("scores_tensor") || transitions) request.config.output_scores = true;
+  if (expected.has("scores_tensor")) request.config.output_scores = true;
+  if (transitions) request.config.output_transition_scores = true;
   if (expected.has("logits_tensor")) request.config.output_logits = true;
   // The reference returns what lacks its words where it finds nothing else.
   if (c.string_or("mode", "") == "constrained_beam") request.config.force_words_strictly = false;

@@ -32,8 +32,38 @@ struct ScoreRows {
   double tolerance;
 };
 
+/// Both branches' rows in one tensor, the conditional ones first.
+void check_guidance(const GoldenFile& file, const JsonView& c) {
+  const ScoreRows before(file.tensor(c.at("scores_tensor").string()));
+  const ScoreRows want(file.tensor(c.at("expected_tensor").string()));
+  for (size_t row = 0; row < want.count; ++row) {
+    std::vector<float> scores(before.row(row).begin(), before.row(row).end());
+    logits::guide_logits(scores, before.row(want.count + row), c.at("params").at("guidance_scale").number());
+    expect_close(fmt::format("scores of row {}", row), scores, want.row(row), want.tolerance);
+  }
+}
+
+/// One call a step: tensors are [calls, rows, vocab].
+void check_calls(const GoldenFile& file, const JsonView& c) {
+  const ScoreRows before(file.tensor(c.at("scores_tensor").string()));
+  const ScoreRows want(file.tensor(c.at("expected_tensor").string()));
+  const JsonView calls = c.at("input_ids_per_call");
+  for (size_t call = 0; call < calls.size(); ++call) {
+    const auto ids = id_rows(calls.at(call));
+    for (size_t row = 0; row < ids.size(); ++row) {
+      const size_t at = call * ids.size() + row;
+      std::vector<float> scores(before.row(at).begin(), before.row(at).end());
+      logits::Scores view(scores);
+      golden_processor(c.json(), row, static_cast<int>(before.vocab))->apply({ids[row]}, view);
+      expect_close(fmt::format("scores of call {}, row {}", call, row), scores, want.row(at), 1e-4);
+    }
+  }
+}
+
 void check_processor(const GoldenFile& file, const JsonView& c) {
   const std::string name = c.at("processor").string();
+  if (name == "guidance_scale_batched") return check_guidance(file, c);
+  if (c.find("input_ids_per_call")) return check_calls(file, c);
   const ScoreRows before(file.tensor(c.at("scores_tensor").string()));
   const ScoreRows want(file.tensor(c.at("expected_tensor").string()));
   const auto ids = c.find("input_ids") ? id_rows(c.at("input_ids")) : std::vector<std::vector<int32_t>>(1);
@@ -70,6 +100,14 @@ void check_chain(const GoldenFile& file, const JsonView& c) {
       config::resolve(config::GenerationConfig::from_model(c.at("special_tokens").json(), "special_tokens"),
                       config::GenerationConfig::from_caller(c.at("params").json(), "params"));
   const auto prompts = id_rows(c.at("prompt_ids"));
+  const auto expect_length = [&](const char* field, int got) {
+    expect_text(field, std::to_string(got), std::to_string(c.at(field).integer<int>()));
+  };
+  const int prompt_length = c.at("prompt_length").integer<int>();
+  expect_length("resolved_min_length", logits::resolved_min_length(effective.values, prompt_length));
+  expect_length("resolved_max_length",
+                effective.values.max_new_tokens ? prompt_length + *effective.values.max_new_tokens
+                                                : effective.values.max_length.value_or(prompt_length + 20));
   const size_t eos = effective.values.eos_token_id ? effective.values.eos_token_id->size() : 0;
   for (const JsonView& step : c.at("steps").array_of([](const JsonView& v) { return v; })) {
     const ScoreRows before(file.tensor(step.at("scores_tensor").string()));

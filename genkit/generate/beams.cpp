@@ -41,21 +41,8 @@ int continuations_of(const RowSetup& setup, int width) {
 
 Beams::Beams(RowSetup setup)
     : setup_(std::move(setup)),
-      chain_({.config = setup_.config.values,
-              .mode = setup_.config.mode,
-              .prompt = setup_.prompt.ids,
-              .padding = setup_.prompt.padding,
-              .max_length = setup_.prompt.max_length,
-              .vocab_size = setup_.vocab_size,
-              .min_tokens_to_keep = std::max(1, eos_count(setup_.config.values)) + 1,
-              .user_processors = setup_.user_processors,
-              .prefix_allowed = setup_.prefix_allowed,
-              .row = setup_.row}),
-      start_(std::chrono::steady_clock::now()) {
-  if (const auto stops = config().stop_strings.value_or(std::vector<std::string>{}); !stops.empty()) {
-    if (!setup_.tokenizer) throw ArgumentError("stop_strings: need the model's tokenizer");
-    stop_strings_.emplace(*setup_.tokenizer, stops);
-  }
+      chain_(setup_.chain(std::max(1, eos_count(setup_.config.values)) + 1)),
+      stop_(setup_) {
   Beam first{
       .path = {}, .score = 0, .tokens = CacheRow(setup_.prompt.tokens, setup_.cache), .unconditional = {}};
   first.path.context = setup_.prompt.ids;
@@ -73,24 +60,16 @@ int Beams::new_tokens() const {
   return static_cast<int>(beams_.front().path.context.size() - setup_.prompt.ids.size());
 }
 
-bool Beams::is_eos(int32_t token) const {
-  const auto& eos = config().eos_token_id;
-  return eos && std::find(eos->begin(), eos->end(), token) != eos->end();
-}
+bool Beams::is_eos(int32_t token) const { return stop_.is_eos(token); }
 
 std::optional<std::string> Beams::stop_string(size_t beam, int32_t token) const {
-  if (!stop_strings_) return {};
+  if (!stop_.has_strings()) return {};
   std::vector<int32_t> ids = beams_[beam].path.context;
   ids.push_back(token);
-  const int match = stop_strings_->match(ids);
-  if (match < 0) return {};
-  return stop_strings_->strings()[static_cast<size_t>(match)];
+  return stop_.stop_string(ids);
 }
 
-bool Beams::out_of_time() const {
-  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
-  return config().max_time && passed.count() > *config().max_time;
-}
+bool Beams::out_of_time() const { return stop_.out_of_time(); }
 
 bool Beams::next_is_last() const {
   return static_cast<int>(beams_.front().path.context.size()) + 1 >= setup_.prompt.max_length;
@@ -167,7 +146,8 @@ void Beams::score(std::vector<size_t> beams, std::span<const int32_t> others) {
   if (scored_.size() < num_scored_) scored_.resize(num_scored_);
   const bool guided = beams_.front().unconditional.has_value();
   // Without anything that looks at all the scores, those of the best tokens are enough.
-  const bool needed = !chain_.empty() || guided || config().output_scores.value_or(false);
+  const bool transitions = config().output_transition_scores.value_or(false);
+  const bool needed = !chain_.empty() || guided || config().output_scores.value_or(false) || transitions;
   std::vector<logits::Context> contexts;
   std::vector<logits::Scores> views;
   for (size_t i = 0; i < num_scored_; ++i) {
@@ -188,6 +168,7 @@ void Beams::score(std::vector<size_t> beams, std::span<const int32_t> others) {
   for (size_t i = 0; i < num_scored_; ++i) {
     Scored& scored = scored_[i];
     scored.step = record(scored);
+    if (transitions) scored.score_norm = logits::log_sum_exp(scored.values);
     if (!scored.materialized) continue;
     int nan = 0;
     const float own = beams_[scored.beam].score;
@@ -292,6 +273,11 @@ BeamPath Beams::extended(const Continuation& next, int number) const {
     const float logit = logits_[scored.beam][static_cast<size_t>(next.token)];
     out.logprobs.push_back(static_cast<float>(logit - scored.norm));
   }
+  if (config().output_transition_scores.value_or(false)) {
+    const float transition = score_of(place(next.beam), next.token) - beams_[scored.beam].score;
+    out.transitions.push_back(transition);
+    out.normalized_transitions.push_back(static_cast<float>(transition - scored.score_norm));
+  }
   if (scored.step) out.steps.push_back(scored.step);
   out.reason = FinishReason::kCancelled;
   return out;
@@ -308,6 +294,8 @@ GeneratedRow Beams::to_row(const BeamPath& path, float score) const {
   row.sequence_score = score;
   row.beam_indices = path.beams;
   row.logprobs = path.logprobs;
+  row.transition_scores = path.transitions;
+  row.normalized_transition_scores = path.normalized_transitions;
   for (const auto& step : path.steps) {
     if (config().top_logprobs) row.top_logprobs.push_back(step->top);
     if (config().output_scores.value_or(false)) row.scores.push_back(step->scores);

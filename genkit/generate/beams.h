@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,7 +9,7 @@
 #include "genkit/generate/beam_choice.h"
 #include "genkit/generate/cache_row.h"
 #include "genkit/generate/row_setup.h"
-#include "genkit/generate/stop_strings.h"
+#include "genkit/generate/stop_rules.h"
 #include "genkit/generate/strategy.h"
 #include "genkit/logits/chain.h"
 
@@ -27,6 +26,7 @@ struct BeamPath {
   std::vector<int32_t> context;  ///< the prompt with its padding, then the new tokens
   std::vector<int32_t> beams;    ///< which beam each new token continued
   std::vector<float> logprobs;
+  std::vector<float> transitions, normalized_transitions;  ///< where they are asked for
   std::vector<std::shared_ptr<const BeamStep>> steps;
   FinishReason reason = FinishReason::kCancelled;
   std::string stop_string;
@@ -113,6 +113,7 @@ class Beams {
   struct Scored {
     size_t beam = 0;
     double norm = 0;            ///< log-sum-exp of its logits
+    double score_norm = 0;      ///< and of its processed scores, where transition scores are asked for
     bool materialized = false;  ///< `values` hold the scores; else they follow from the logits
     std::vector<float> values;
     std::shared_ptr<const BeamStep> step;  ///< null where nothing of it is asked for
@@ -123,8 +124,7 @@ class Beams {
 
   RowSetup setup_;
   logits::Chain chain_;
-  std::optional<StopStringMatcher> stop_strings_;
-  std::chrono::steady_clock::time_point start_;
+  StopRules stop_;
   std::vector<Beam> beams_;
   std::vector<std::span<const float>> logits_;  ///< one a beam, of the step that is going on
   std::vector<std::span<const float>> unconditional_logits_;

@@ -42,15 +42,7 @@ const std::vector<Capture>& last_states() {
 
 ContrastiveSearch::ContrastiveSearch(RowSetup setup)
     : setup_(std::move(setup)),
-      chain_({.config = setup_.config.values,
-              .mode = setup_.config.mode,
-              .prompt = setup_.prompt.ids,
-              .padding = setup_.prompt.padding,
-              .max_length = setup_.prompt.max_length,
-              .vocab_size = setup_.vocab_size,
-              .user_processors = setup_.user_processors,
-              .prefix_allowed = setup_.prefix_allowed,
-              .row = setup_.row}),
+      chain_(setup_.chain()),
       output_(setup_),
       row_(setup_.prompt.tokens, setup_.cache),
       unconditional_(unconditional_branch(setup_)) {}

@@ -11,10 +11,10 @@
 namespace genkit::generate {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds_since(Steady::time_point start) {
+  return std::chrono::duration<double>(Steady::now() - start).count();
 }
 
 /// The prompts of a request on their way through a session: who has joined, whose result is out.
@@ -112,13 +112,14 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
                              .choose_continuations = request.choose_continuations,
                              .assistant_model = request.assistant_model,
                              .propose_tokens = request.propose_tokens,
+                             .clock = request.clock,
                              .prefill_chunk = request.prefill_chunk,
                              .skip_special_tokens = request.skip_special_tokens,
                              .overrun = request.overrun,
                              .prefixes = request.prefixes});
   Batch batch(session, request);
   batch.admit();
-  const Clock::time_point start = Clock::now();
+  const Steady::time_point start = Steady::now();
   bool first = true;
   while (session.active()) {
     if (request.cancel && request.cancel->load()) {
@@ -126,7 +127,7 @@ GenerationResult generate(const models::Model& model, const text::Tokenizer* tok
       break;
     }
     const bool prefilling = session.prompt_tokens_done() < session.prompt_tokens();
-    const Clock::time_point before = Clock::now();
+    const Steady::time_point before = Steady::now();
     session.step();
     (prefilling ? batch.timings().prefill_s : batch.timings().decode_s) += seconds_since(before);
     if (first && !session.events().empty()) {

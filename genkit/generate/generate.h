@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +17,9 @@
 
 namespace genkit::generate {
 
+/// What time it is.
+using Clock = std::function<std::chrono::steady_clock::time_point()>;
+
 enum class FinishReason : uint8_t { kEos, kStopString, kLength, kCancelled };
 const char* to_string(FinishReason reason);
 
@@ -28,8 +32,9 @@ struct TokenLogprob {
 /// one event brings the best sequence's whole text.
 struct StreamEvent {
   size_t row = 0;
-  int32_t token = -1;  ///< -1: none, this event only ends the row
-  std::string text;    ///< newly certain text; may be empty, never half a character
+  size_t sequence = 0;  ///< of those that num_return_sequences draws for the row; each ends by itself
+  int32_t token = -1;   ///< -1: none, this event only ends the row
+  std::string text;     ///< newly certain text; may be empty, never half a character
   bool finished = false;
 };
 
@@ -83,8 +88,9 @@ struct GenerationRequest {
   /// Called with each prompt's result, in their order, as soon as it and those before it have ended, and
   /// with the timings so far. GenerationResult::rows then stays empty.
   std::function<void(size_t, const GeneratedRow&, const Timings&)> on_result;
-  int prefill_chunk = 512;          ///< tokens of one forward pass over the prompts
-  bool skip_special_tokens = true;  ///< in texts
+  Clock clock = std::chrono::steady_clock::now;  ///< that max_time goes by
+  int prefill_chunk = 512;                       ///< tokens of one forward pass over the prompts
+  bool skip_special_tokens = true;               ///< in texts
   /// Rows that a stop string has ended go on until every row has ended, into GeneratedRow::overrun,
   /// as transformers goes on where no EOS id is set. For comparing sequences with it.
   bool overrun = false;
@@ -111,14 +117,23 @@ struct GeneratedRow {
   size_t drafted = 0;                                   ///< tokens that were guessed before they were chosen
   size_t accepted = 0;                                  ///< and of those, the ones that were chosen
   uint64_t seed = 0;                                    ///< that was used; gives the same tokens again
+  /// Where output_transition_scores is set, one a new token: its processed score, and that after a
+  /// log-softmax over the step's scores. With beams without the beam's earlier tokens.
+  /// @source transformers 5.23 compute_transition_scores, normalize_logits false and true.
+  std::vector<float> transition_scores = {}, normalized_transition_scores = {};
+  /// Where prompt_logprobs is set, one a token of the prompt without its padding: its log-probability after
+  /// the tokens before it, and the best ones at its place. NaN and none for the first, which nothing
+  /// precedes.
+  std::vector<float> prompt_logprobs = {};
+  std::vector<std::vector<TokenLogprob>> prompt_top_logprobs = {};
   /// With beams: the sum of processed log-probabilities, divided by the length penalty.
   std::optional<float> sequence_score = {};
   /// With beams: which of the prompt's beams each new token continued, from 0.
   std::vector<int32_t> beam_indices = {};
   /// With constrained beams: whether the words of force_words_ids are all there, the prompt counted in.
   std::optional<bool> holds_forced_words = {};
-  /// The further sequences that num_return_sequences asks for, best first; fewer where processors
-  /// leave no more.
+  /// The further sequences that num_return_sequences asks for. Of beams the best first, fewer where
+  /// processors leave no more; of sampling in the order of their keys.
   std::vector<GeneratedRow> others = {};
 };
 

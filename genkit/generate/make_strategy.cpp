@@ -5,6 +5,7 @@
 #include "genkit/generate/contrastive_search.h"
 #include "genkit/generate/diverse_beam_search.h"
 #include "genkit/generate/dola.h"
+#include "genkit/generate/sampled_sequences.h"
 #include "genkit/generate/single_row.h"
 
 namespace genkit::generate {
@@ -23,6 +24,10 @@ std::unique_ptr<Strategy> make_strategy(RowSetup setup) {
     case GenerationMode::kDola:
     case GenerationMode::kDolaSampling:
       return std::make_unique<Dola>(std::move(setup));
+    case GenerationMode::kSampling:
+      if (setup.config.values.num_return_sequences.value_or(1) > 1)
+        return std::make_unique<SampledSequences>(std::move(setup));
+      return std::make_unique<SingleRow>(std::move(setup));
     default:
       return std::make_unique<SingleRow>(std::move(setup));
   }

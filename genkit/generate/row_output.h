@@ -1,13 +1,12 @@
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "genkit/generate/cache_row.h"
 #include "genkit/generate/row_setup.h"
-#include "genkit/generate/stop_strings.h"
+#include "genkit/generate/stop_rules.h"
 #include "genkit/generate/strategy.h"
 #include "genkit/generate/text_output.h"
 
@@ -26,23 +25,23 @@ class RowOutput {
   bool finished() const { return finished_; }  ///< @see Strategy::finished
   bool done() const { return done_; }          ///< @see Strategy::done
 
-  /// The next token, final. @param logits [vocab] of the model; @param scores [vocab] that it was chosen by.
+  /// The next token, final. @param logits [vocab] of the model; @param scores [vocab] that it was chosen by;
+  ///        may be empty where no option asks for them.
   void add(int32_t id, std::span<const float> logits, std::span<const float> scores,
            std::vector<StreamEvent>& events);
   void cancel(std::vector<StreamEvent>& events);
+  GeneratedRow& result() { return result_; }
   GeneratedRow take() { return std::move(result_); }
   /// @throws Error that says in which row and step no token can be chosen.
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
   void record(int32_t id, std::span<const float> logits, std::span<const float> scores);
-  std::optional<FinishReason> stop_reason(int32_t id);
   void finish(FinishReason reason, StreamEvent& event);
 
   const RowSetup& setup_;
-  std::optional<StopStringMatcher> stop_strings_;
+  StopRules stop_;
   std::optional<TextOutput> text_;
-  std::chrono::steady_clock::time_point start_;
   std::vector<int32_t> context_;
   bool finished_ = false;
   bool done_ = false;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 #include "genkit/generate/generate.h"
 #include "genkit/generate/pass_cost.h"
 #include "genkit/generate/prompt.h"
+#include "genkit/logits/chain.h"
 #include "genkit/logits/processor.h"
 #include "genkit/logits/random.h"
 
@@ -18,7 +20,8 @@ namespace genkit::generate {
 
 /// What a strategy for one prompt is made from.
 struct RowSetup {
-  size_t row = 0;  ///< its number in events
+  size_t row = 0;       ///< its number in events
+  size_t sequence = 0;  ///< @see StreamEvent
   const models::Model* model = nullptr;
   PreparedPrompt prompt;
   EffectiveConfig config;
@@ -35,6 +38,14 @@ struct RowSetup {
   DraftModel* draft = nullptr;               ///< of assisted modes; outlives the row
   std::shared_ptr<const PassCost> pass_cost = std::make_shared<PassCost>();
   ProposeTokens propose_tokens;  ///< @see GenerationRequest
+  Clock clock = std::chrono::steady_clock::now;
+
+  /// The processors of the row, in their order: every strategy takes its chain from here, so that each
+  /// option and each callback reaches all of them.
+  /// @param min_tokens_to_keep of warpers: with sampling beams the number of EOS ids + 1.
+  logits::Chain chain(int min_tokens_to_keep = 1) const;
+  /// A token's text, from the tokenizer; null without one.
+  logits::TokenBytes token_bytes() const;
 };
 
 }  // namespace genkit::generate

@@ -132,6 +132,9 @@ std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt
   setup.negative_prompt = prompt.negative_prompt_ids;
   setup.choose_continuations = options_.choose_continuations;
   prepare_drafts(setup);
+  setup.clock = options_.clock;
+  // What is begun from has no logits any more.
+  if (setup.config.values.prompt_logprobs) setup.cache.prefixes = nullptr;
   auto row = std::make_unique<Row>();
   row->prompt = setup.prompt.tokens;
   row->cache = setup.cache;
@@ -362,8 +365,8 @@ bool GenerationSession::advance() {
     bool complete = true;
     for (size_t i = 0; i < row->feeds.size(); ++i) complete &= row->fed[i] == row->feeds[i].tokens.size();
     if (!complete) continue;
-    row->prompt_done = true;
     row->strategy->advance(cache_, {row->outputs.data(), row->feeds.size()}, events_);
+    row->prompt_done = row->strategy->prompt_done();
     if (!row->strategy->has_more()) row->feeds.clear();
     any = true;
   }

@@ -27,6 +27,7 @@ struct SessionOptions {
   ChooseContinuations choose_continuations;
   const models::Model* assistant_model = nullptr;  ///< must outlive the session
   ProposeTokens propose_tokens;
+  Clock clock = std::chrono::steady_clock::now;
   int prefill_chunk = 512;
   bool skip_special_tokens = true;
   bool overrun = false;

@@ -1,15 +1,14 @@
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <optional>
 
 #include "genkit/generate/cache_row.h"
 #include "genkit/generate/drafter.h"
+#include "genkit/generate/prompt_scores.h"
+#include "genkit/generate/row_output.h"
 #include "genkit/generate/row_setup.h"
-#include "genkit/generate/stop_strings.h"
 #include "genkit/generate/strategy.h"
-#include "genkit/generate/text_output.h"
 #include "genkit/logits/chain.h"
 
 namespace genkit::generate {
@@ -26,40 +25,37 @@ class SingleRow : public Strategy {
   bool has_more() const override { return has_more_; }
   void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                std::vector<StreamEvent>& events) override;
-  bool finished() const override { return finished_; }
-  bool done() const override { return done_; }
-  void cancel(std::vector<StreamEvent>& events) override;
+  bool prompt_done() const override { return !prompt_scores_; }
+  /// Whether the feed that is out ends the prompt.
+  bool at_last_of_prompt() const { return !prompt_scores_ || prompt_scores_->last_piece(); }
+  /// Takes over what another row of the same prompt holds in the cache, in place of feeding the prompt.
+  void begin_as(const SingleRow& other, cache::KvCache& cache);
+  bool finished() const override { return output_.finished(); }
+  bool done() const override { return output_.done(); }
+  void cancel(std::vector<StreamEvent>& events) override { output_.cancel(events); }
   void release(cache::KvCache& cache) override;
-  GeneratedRow take() override { return std::move(result_); }
+  GeneratedRow take() override { return output_.take(); }
 
  private:
   /// Runs choose(), and says in which row and step it failed.
   template <class Choose>
   int32_t named(Choose choose) const;
-  int32_t choose(std::span<const FeedOutput> outputs);
+  /// @param unconditional of the other branch of guidance, where there is one.
+  int32_t choose(std::span<const float> logits, std::span<const float> unconditional);
   /// The id, by scores that the chain has been over.
   int32_t draw(logits::Scores& scores);
-  void add(int32_t id, std::span<const float> logits, std::vector<StreamEvent>& events);
-  void record(int32_t id, std::span<const float> logits);
-  std::optional<FinishReason> stop_reason(int32_t id);
-  void finish(FinishReason reason, StreamEvent& event);
 
   RowSetup setup_;
   logits::Chain chain_;
-  std::optional<StopStringMatcher> stop_strings_;
-  std::optional<TextOutput> text_;
-  std::chrono::steady_clock::time_point start_;
-  std::vector<int32_t> context_;  ///< the prompt with its padding, then the new tokens
+  RowOutput output_;
   CacheRow tokens_;
-  std::optional<CacheRow> unconditional_;  ///< the other branch of classifier-free guidance
-  std::vector<float> scores_;              ///< of the last step, processed
-  std::unique_ptr<Drafter> drafter_;       ///< null: one token a pass
-  std::vector<int32_t> draft_;             ///< that the last feed held
-  size_t place_ = 0;                       ///< of the next token in the last feed's logits
+  std::optional<CacheRow> unconditional_;      ///< the other branch of classifier-free guidance
+  std::vector<float> scores_;                  ///< of the last step, processed
+  std::optional<PromptScores> prompt_scores_;  ///< until the prompt has been fed
+  std::unique_ptr<Drafter> drafter_;           ///< null: one token a pass
+  std::vector<int32_t> draft_;                 ///< that the last feed held
+  size_t place_ = 0;                           ///< of the next token in the last feed's logits
   bool has_more_ = false;
-  bool finished_ = false;
-  bool done_ = false;
-  GeneratedRow result_;
 };
 
 }  // namespace genkit::generate

@@ -66,6 +66,52 @@ float log_sum_exp(const float* x, int64_t n, const KernelTable& table) {
   return static_cast<float>(top + std::log(total));
 }
 
+double entropy(const float* x, int64_t n, double norm) {
+  const auto shift = static_cast<float>(norm);
+  std::vector<double> sums(pieces_of(n));
+  parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
+    double sum = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const float logp = x[i] - shift;
+      if (logp > kNothing) sum -= static_cast<double>(std::exp(logp)) * logp;
+    }
+    sums[begin / kPiece] = sum;
+  });
+  double total = 0;
+  for (const double s : sums) total += s;
+  return total;
+}
+
+std::optional<std::vector<int32_t>> indices_above(const float* x, int64_t n, float bound, int64_t most,
+                                                  const KernelTable& table) {
+  constexpr int64_t kStretch = 4 * kPiece;
+  std::vector<std::vector<int32_t>> parts((n + kStretch - 1) / kStretch);
+  parallel_for(n, kStretch, [&](int64_t begin, int64_t end) {
+    std::vector<int32_t>& part = parts[begin / kStretch];
+    const int64_t room = std::min(most + 16, end - begin + 16);
+    part.resize(room);
+    int64_t at = 0;
+    const int64_t found = table.above(x + begin, end - begin, bound, &at, part.data(), room);
+    part.resize(at < end - begin ? room : found);  // full: more than `most` in any case
+    for (int32_t& index : part) index += static_cast<int32_t>(begin);
+  });
+  std::vector<int32_t> out;
+  for (const auto& part : parts) {
+    if (static_cast<int64_t>(out.size() + part.size()) > most) return {};
+    out.insert(out.end(), part.begin(), part.end());
+  }
+  return out;
+}
+
+std::vector<ExpSum> exp_sums(const float* x, int64_t n, float shift, const KernelTable& table) {
+  constexpr int64_t kStretch = 4096;
+  std::vector<ExpSum> out((n + kStretch - 1) / kStretch);
+  parallel_for(n, kStretch, [&](int64_t begin, int64_t end) {
+    out[begin / kStretch] = {begin, end, table.sum_exp(x + begin, end - begin, shift)};
+  });
+  return out;
+}
+
 std::vector<int32_t> top_n(const float* x, int64_t n, int64_t count, const KernelTable& table) {
   std::vector<int32_t> best;
   count = std::min(count, n);

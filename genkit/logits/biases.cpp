@@ -71,6 +71,15 @@ ProcessorPtr sequence_bias(const std::vector<config::SequenceBias>& entries, int
   return std::make_unique<SequenceBiases>("SequenceBiasLogitsProcessor", std::move(merged));
 }
 
+ProcessorPtr logit_bias(const config::LogitBias& biases, int vocab) {
+  std::map<std::vector<int32_t>, float> entries;
+  for (const auto& [id, bias] : biases.by_id) {
+    check_ids("logit_bias", {id}, vocab);
+    entries[{id}] = static_cast<float>(bias);
+  }
+  return std::make_unique<SequenceBiases>("LogitBias", std::move(entries));
+}
+
 ProcessorPtr bad_words(const std::vector<std::vector<int32_t>>& words, const std::vector<int32_t>& eos,
                        int vocab) {
   std::map<std::vector<int32_t>, float> merged;

@@ -20,8 +20,14 @@ struct ChainInput {
   int min_tokens_to_keep = 1;  ///< with sampling beams: the number of EOS ids + 1
   std::span<const UserProcessor> user_processors = {};
   PrefixAllowed prefix_allowed = {};
-  size_t row = 0;  ///< that prefix_allowed is asked about
+  size_t row = 0;               ///< that prefix_allowed is asked about
+  DrawKey key = {};             ///< seed and row, for warpers that draw
+  TokenBytes token_bytes = {};  ///< null without a tokenizer
 };
+
+/// The length, prompt included, before which no EOS comes: min_new_tokens overwrites min_length.
+/// @source transformers 5.23, _prepare_generated_length.
+int resolved_min_length(const config::GenerationConfig& config, int prompt_length);
 
 /// The processors of one row, in transformers' order. Options at their neutral values add none.
 class Chain {
@@ -30,6 +36,8 @@ class Chain {
   void apply(const Context& context, Scores& scores) const;
   /// All beams of one prompt. @param scores one a context.
   void apply(std::span<const Context> contexts, std::span<Scores> scores) const;
+  /// Told what was drawn from the scores that apply() left. @see Processor::observe
+  void observe(const Scores& scores, int32_t id);
   bool empty() const { return processors_.empty(); }
   std::vector<std::string_view> names() const;
 

@@ -4,12 +4,45 @@
 
 #include "genkit/base/error.h"
 #include "genkit/kernels/sampling.h"
+#include "genkit/logits/selection.h"
 
 namespace genkit::logits {
 namespace {
 
 [[noreturn]] void refuse_nan() {
   throw Error("logits: a score is not a number, so that no token can be chosen; see remove_invalid_values");
+}
+
+/// The same of a whole vocabulary: first the stretch in which the running sum passes, then the id in it.
+int32_t sample_dense(std::span<const float> scores, float top, double uniform) {
+  const auto sums = kernels::exp_sums(scores.data(), static_cast<int64_t>(scores.size()), top);
+  double total = 0;
+  for (const auto& stretch : sums) total += stretch.sum;
+  const double target = uniform * total;
+  double passed = 0;
+  int32_t last = -1;
+  for (const auto& stretch : sums) {
+    if (stretch.sum > 0 && passed + stretch.sum > target) {
+      // Within the stretch by its own sum, which ends where the stretch's does whatever its rounding.
+      double inside = 0;
+      for (int64_t id = stretch.begin; id < stretch.end; ++id) inside += std::exp(scores[id] - top);
+      const double share = (target - passed) / stretch.sum * inside;
+      double running = 0;
+      for (int64_t id = stretch.begin; id < stretch.end; ++id) {
+        const float mass = std::exp(scores[id] - top);
+        running += mass;
+        if (mass > 0) last = static_cast<int32_t>(id);
+        if (running > share) return static_cast<int32_t>(id);
+      }
+      return last;
+    }
+    passed += stretch.sum;
+  }
+  // The target was the total itself.
+  for (int64_t id = static_cast<int64_t>(scores.size()); id-- > 0;) {
+    if (std::exp(scores[id] - top) > 0) return static_cast<int32_t>(id);
+  }
+  return last;
 }
 
 }  // namespace
@@ -45,6 +78,7 @@ int32_t sample(const Scores& scores, const DrawKey& key, uint16_t draw) {
   const float top = scores.values()[static_cast<size_t>(argmax(scores))];
   if (std::isinf(top))
     throw Error("logits: a score is infinite, so that there is no distribution to draw from");
+  if (worth_selecting(scores)) return sample_dense(scores.values(), top, uniform(key));
   double total = 0;
   scores.for_each([&](int32_t, float score) { total += std::exp(score - top); });
   const double target = uniform(key, draw) * total;

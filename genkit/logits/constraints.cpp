@@ -56,6 +56,13 @@ ProcessorPtr prefix_constraint(PrefixAllowed allowed, size_t row) {
   return std::make_unique<PrefixConstraint>(std::move(allowed), row);
 }
 
+void guide_logits(std::span<float> scores, std::span<const float> unconditional, double scale) {
+  const auto factor = static_cast<float>(scale);
+  for (size_t i = 0; i < scores.size(); ++i) {
+    scores[i] = unconditional[i] + (scores[i] - unconditional[i]) * factor;
+  }
+}
+
 void guide(std::span<float> scores, std::span<const float> unconditional, double scale) {
   const double norm = log_sum_exp(scores), other = log_sum_exp(unconditional);
   const auto factor = static_cast<float>(scale);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "genkit/base/error.h"
 #include "genkit/logits/processor.h"
@@ -56,6 +57,19 @@ class Forced : public Processor {
   std::vector<int32_t> ids_;
 };
 
+class ForcedByPosition : public Processor {
+ public:
+  ForcedByPosition(std::map<size_t, int32_t> by_length) : by_length_(std::move(by_length)) {}
+  std::string_view name() const override { return "ForceTokensLogitsProcessor"; }
+  void apply(const Context& context, Scores& scores) const override {
+    const auto found = by_length_.find(context.ids.size());
+    if (found != by_length_.end()) force({found->second}, scores);
+  }
+
+ private:
+  std::map<size_t, int32_t> by_length_;  ///< of the context
+};
+
 class ExponentialDecay : public Processor {
  public:
   ExponentialDecay(const config::LengthDecay& decay, int prompt_length, std::vector<int32_t> eos)
@@ -100,6 +114,16 @@ ProcessorPtr forced_eos(std::vector<int32_t> ids, int max_length, int vocab) {
   for (const int32_t id : ids) check_id("forced_eos_token_id", id, vocab);
   return std::make_unique<Forced>("ForcedEOSTokenLogitsProcessor", static_cast<size_t>(max_length) - 1,
                                   std::move(ids));
+}
+
+ProcessorPtr forced_tokens(const std::vector<config::ForcedToken>& tokens, int prompt_length, int vocab) {
+  std::map<size_t, int32_t> by_length;
+  for (const config::ForcedToken& token : tokens) {
+    check_id("forced_decoder_ids", token.id, vocab);
+    // A position named twice has its last id: it is a key of a dictionary in transformers.
+    by_length[static_cast<size_t>(prompt_length) + static_cast<size_t>(token.position)] = token.id;
+  }
+  return std::make_unique<ForcedByPosition>(std::move(by_length));
 }
 
 ProcessorPtr exponential_decay(const config::LengthDecay& decay, int prompt_length, std::vector<int32_t> eos,

@@ -19,15 +19,18 @@ void penalize(std::span<const int32_t> ids, float penalty, Scores& scores) {
 
 class RepetitionPenalty : public Processor {
  public:
-  RepetitionPenalty(double penalty, int ignored) : penalty_(static_cast<float>(penalty)), ignored_(ignored) {}
+  RepetitionPenalty(double penalty, int ignored, int context_size)
+      : penalty_(static_cast<float>(penalty)), ignored_(ignored), context_size_(context_size) {}
   std::string_view name() const override { return "RepetitionPenaltyLogitsProcessor"; }
   void apply(const Context& context, Scores& scores) const override {
-    penalize(context.ids.subspan(std::min<size_t>(ignored_, context.ids.size())), penalty_, scores);
+    auto ids = context.ids.subspan(std::min<size_t>(ignored_, context.ids.size()));
+    if (context_size_ > 0) ids = ids.last(std::min<size_t>(context_size_, ids.size()));
+    penalize(ids, penalty_, scores);
   }
 
  private:
   float penalty_;
-  int ignored_;
+  int ignored_, context_size_;
 };
 
 class EncoderRepetitionPenalty : public Processor {
@@ -106,8 +109,8 @@ class Diversity : public Processor {
 
 }  // namespace
 
-ProcessorPtr repetition_penalty(double penalty, int ignored) {
-  return std::make_unique<RepetitionPenalty>(penalty, ignored);
+ProcessorPtr repetition_penalty(double penalty, int ignored, int context_size) {
+  return std::make_unique<RepetitionPenalty>(penalty, ignored, context_size);
 }
 
 ProcessorPtr encoder_repetition_penalty(double penalty, std::span<const int32_t> prompt) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -58,6 +59,19 @@ class Scores {
       }
     });
     kept_ = std::move(left);
+  }
+  /// Removes every other id. @param ids ascending, none of them removed.
+  void keep_only(std::vector<int32_t> ids) {
+    std::vector<float> left;
+    left.reserve(ids.size());
+    for (const int32_t id : ids) left.push_back(values_[id]);
+    if (kept_) {
+      for (const int32_t id : *kept_) values_[id] = kRemoved;
+    } else {
+      std::fill(values_.begin(), values_.end(), kRemoved);
+    }
+    for (size_t i = 0; i < ids.size(); ++i) values_[ids[i]] = left[i];
+    kept_ = std::move(ids);
   }
   /// Nothing is known to be removed.
   bool dense() const { return !kept_; }

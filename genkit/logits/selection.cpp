@@ -10,6 +10,9 @@
 namespace genkit::logits {
 namespace {
 
+/// The kernel's sums are fp32; for shorter rows nothing is gained by it.
+constexpr size_t kWorthwhile = 4096;
+
 /// Up to here a heap of the best is smaller than the first cache and hardly ever changes.
 constexpr int kHeapLimit = 512;
 
@@ -30,7 +33,26 @@ double log_sum_exp_of(ForEach for_each) {
 
 }  // namespace
 
+bool worth_selecting(const Scores& scores) { return scores.dense() && scores.count() >= kWorthwhile; }
+
+double entropy(const Scores& scores, double norm) {
+  if (worth_selecting(scores)) {
+    return kernels::entropy(scores.values().data(), static_cast<int64_t>(scores.count()), norm);
+  }
+  double sum = 0;
+  scores.for_each([&](int32_t, float score) {
+    const double p = std::exp(score - norm);
+    if (p > 0) sum -= p * std::log(p);
+  });
+  return sum;
+}
+
 float kth_largest(const Scores& scores, int k) {
+  if (worth_selecting(scores)) {
+    const auto n = static_cast<int64_t>(scores.count());
+    const std::vector<int32_t> best = kernels::top_n(scores.values().data(), n, k);
+    return static_cast<int64_t>(best.size()) < k ? kRemoved : scores.values()[best.back()];
+  }
   std::vector<float> best;
   if (k <= kHeapLimit) {
     best.reserve(k);
@@ -60,6 +82,13 @@ std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, in
   };
   std::vector<Entry> best;
   const size_t wanted = std::min<size_t>(std::max(n, 0), values.size());
+  if (values.size() >= kWorthwhile) {
+    for (const int32_t id : kernels::top_n(values.data(), static_cast<int64_t>(values.size()), n)) {
+      best.emplace_back(id, values[static_cast<size_t>(id)]);
+    }
+    if (best.size() == wanted) return best;
+    best.clear();  // removed ones are among the wanted
+  }
   best.reserve(wanted);
   for (size_t i = 0; wanted > 0 && i < values.size(); ++i) {
     const Entry entry(static_cast<int32_t>(i), values[i]);
@@ -101,8 +130,6 @@ double log_sum_exp(std::span<const float> values) {
   int nan = 0;
   for (const float v : values) nan |= v != v;
   if (nan) return std::numeric_limits<double>::quiet_NaN();
-  // The kernel's sums are fp32; for short rows nothing is gained by it.
-  constexpr size_t kWorthwhile = 4096;
   if (values.size() >= kWorthwhile)
     return kernels::log_sum_exp(values.data(), static_cast<int64_t>(values.size()));
   return log_sum_exp_of([&](auto visit) {

@@ -85,8 +85,9 @@ TEST(GenerationConfig, ChecksTheWatermark) {
             1.5);
   EXPECT_EQ(caller_error(R"({"watermarking_config": {"greenlist_ratio": 1.0}})"),
             "--generation-config: watermarking_config.greenlist_ratio: expected a number in (0, 1), got 1.0");
-  EXPECT_EQ(caller_error(R"({"watermarking_config": {"seeding_scheme": "selfhash"}})"),
-            "--generation-config: watermarking_config.seeding_scheme: only \"lefthash\" is honoured");
+  EXPECT_EQ(caller_error(R"({"watermarking_config": {"seeding_scheme": "otherhash"}})"),
+            "--generation-config: watermarking_config.seeding_scheme: expected \"lefthash\" or \"selfhash\", "
+            "got a string");
   EXPECT_EQ(caller_error(R"({"watermarking_config": {"green_list_ratio": 0.5}})"),
             "--generation-config: watermarking_config.green_list_ratio: unknown key; did you mean "
             "`greenlist_ratio`?");
@@ -164,8 +165,8 @@ TEST(Resolve, RefusesWhatTheModeCannotHonour) {
             "token_healing: true asks for token healing, which greedy decoding does not do");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"length_penalty": 2})")); }),
             "length_penalty: 2.0 has no effect in greedy decoding; set num_beams above 1");
-  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_return_sequences": 2, "do_sample": true})")); }),
-            "num_return_sequences: 2 has no effect in sampling decoding; set num_beams above 1");
+  EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_return_sequences": 2})")); }),
+            "num_return_sequences: 2 has no effect in greedy decoding; set do_sample to true");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_return_sequences": 5, "num_beams": 4})")); }),
             "num_return_sequences: expected at most num_beams (4), got 5");
   EXPECT_EQ(error_of([] { resolve({}, caller(R"({"num_beams": 2, "do_sample": false, "top_k": 3})")); }),

@@ -18,8 +18,8 @@ constexpr OptionRow kRows[] = {
      "A beam's score is divided by its new tokens to this power: above 0 favours long ones."},
     {"early_stopping", {}, &C::early_stopping, kBeams, kAny, "false", "false",
      "true: stop at num_beams ended beams; false: when better ones are unlikely; \"never\": impossible."},
-    {"num_return_sequences", {}, &C::num_return_sequences, kBeams, kCountFromOne, "1", "1",
-     "How many of the best beams to return, at most num_beams."},
+    {"num_return_sequences", {}, &C::num_return_sequences, kBeams | kOneRowOfDraws, kBeamCount, "1", "1",
+     "How many of the best beams to return, at most num_beams; while sampling, how many sequences to draw."},
 };
 // clang-format on
 

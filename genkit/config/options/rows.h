@@ -12,13 +12,19 @@ using C = GenerationConfig;
 constexpr Modes kSampling = kDrawingModes;
 constexpr Modes kBeams = kBeamModes;
 constexpr Modes kAll = kAllModes;
+// One row of the cache and one token a step.
+constexpr Modes kPlain = modes(GenerationMode::kGreedy, GenerationMode::kSampling);
+// A state that follows what one row draws: beams and drafts that are thrown away have none.
+constexpr Modes kOneRowOfDraws = modes(GenerationMode::kSampling);
 
 // Ranges.
 constexpr double kMaxInt = 2147483647.0;
 constexpr Range kAny{};
 constexpr Range kPositive{.min = 0, .min_open = true};
 constexpr Range kFromZero{.min = 0};
+constexpr Range kFromOne{.min = 1};
 constexpr Range kCount{.min = 0, .max = kMaxInt};
+constexpr Range kCountOrAll{.min = -1, .max = kMaxInt};
 constexpr Range kCountFromOne{.min = 1, .max = kMaxInt};
 // Each beam has scores for the whole vocabulary: a file must not ask for more than there is memory.
 constexpr Range kBeamCount{.min = 1, .max = 4096};

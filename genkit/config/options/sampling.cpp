@@ -26,6 +26,19 @@ constexpr OptionRow kRows[] = {
      "Drop tokens less probable than this."},
     {"eta_cutoff", {}, &C::eta_cutoff, kSampling, kUnitBelowOne, "0.0", "0.0",
      "Drop tokens less probable than min(eta, sqrt(eta) * exp(-entropy))."},
+    {"xtc_probability", {}, &C::xtc_probability, kSampling, kUnit, "0.0", "0.0",
+     "XTC: how often, of the tokens as probable as xtc_threshold, only the least probable stays."},
+    {"xtc_threshold", {}, &C::xtc_threshold, kSampling, kUnitAboveZero, "0.1", "",
+     "XTC: the probability from which on a token is a top choice; above 0.5 there is never more than one.",
+     {"xtc_probability"}},
+    {"dynatemp_range", {}, &C::dynatemp_range, kSampling, kFromZero, "0.0", "0.0",
+     "Temperature between temperature - range and temperature + range, by the entropy of what is left."},
+    {"dynatemp_exponent", {}, &C::dynatemp_exponent, kSampling, kFromZero, "1.0", "",
+     "Power of the entropy, as a share of its maximum, that decides between them.", {"dynatemp_range"}},
+    {"mirostat_tau", {}, &C::mirostat_tau, kOneRowOfDraws, kPositive, "null", "",
+     "Mirostat 2: surprise of a token, in bits, that is aimed at; a default or a model's top_k, top_p and so on do not apply."},
+    {"mirostat_eta", {}, &C::mirostat_eta, kOneRowOfDraws, kPositive, "0.1", "",
+     "Mirostat 2: how fast it is corrected.", {"mirostat_tau"}},
 };
 // clang-format on
 
