@@ -105,9 +105,9 @@ void check_chain(const GoldenFile& file, const JsonView& c) {
   };
   const int prompt_length = c.at("prompt_length").integer<int>();
   expect_length("resolved_min_length", logits::resolved_min_length(effective.values, prompt_length));
-  expect_length("resolved_max_length",
-                effective.values.max_new_tokens ? prompt_length + *effective.values.max_new_tokens
-                                                : effective.values.max_length.value_or(prompt_length + 20));
+  expect_length("resolved_max_length", effective.values.max_new_tokens
+                                           ? prompt_length + *effective.values.max_new_tokens
+                                           : effective.values.max_length.value_or(prompt_length + 20));
   const size_t eos = effective.values.eos_token_id ? effective.values.eos_token_id->size() : 0;
   for (const JsonView& step : c.at("steps").array_of([](const JsonView& v) { return v; })) {
     const ScoreRows before(file.tensor(step.at("scores_tensor").string()));

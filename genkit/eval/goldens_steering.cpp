@@ -146,14 +146,14 @@ void expect_vectors(const std::string& field, const mx::array& got, const mx::ar
 
 /// Mean differences at the pairs' last tokens, held against the recorded ones.
 void check_extraction(const GoldenFile& file, const RealModel& real, const JsonView& pairs) {
-  steering::ContrastSet texts{.paired = true};
+  steering::ContrastSet texts;
+  texts.paired = true;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const JsonView pair = pairs.at(i);
-    texts.positive.push_back({.ids = real.tokenizer->encode(pair.at(size_t{0}).string())});
-    texts.negative.push_back({.ids = real.tokenizer->encode(pair.at(size_t{1}).string())});
+    texts.positive.emplace_back().ids = real.tokenizer->encode(pair.at(size_t{0}).string());
+    texts.negative.emplace_back().ids = real.tokenizer->encode(pair.at(size_t{1}).string());
   }
-  const steering::VectorSet set =
-      steering::extract_vectors(*real.model, texts, {.method = steering::Method::kMeanDifference});
+  const steering::VectorSet set = steering::extract_vectors(*real.model, texts, steering::ExtractOptions());
   const mx::array want = file.tensor("mean_difference"), want_norms = file.tensor("residual_norm");
   const int layers = want.shape(0);
   std::vector<mx::array> means, units;

@@ -170,8 +170,8 @@ TEST(Generate, AStopStringEndsTheText) {
 TEST(Generate, ExplainConfigSaysWhereValuesComeFrom) {
   const Outcome run = run_program(generate({"--explain-config", "--temp", "0.5"}));
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_THAT(run.out, HasSubstr("temperature = 0.5 (request)"));
-  EXPECT_THAT(run.out, HasSubstr("max_new_tokens = 6 (request)"));
+  EXPECT_THAT(run.out, HasSubstr("temperature = 0.5 (command line)"));
+  EXPECT_THAT(run.out, HasSubstr("max_new_tokens = 6 (command line)"));
 }
 
 TEST(Generate, TheMessageFlagsUseTheTemplate) {

@@ -40,7 +40,8 @@ class SteeredGenerate : public testing::Test {
     const Outcome outcome = run(std::move(more));
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     std::vector<std::vector<int>> out;
-    for (const json& row : json::parse(outcome.out)["rows"]) out.push_back(row["ids"]);
+    const json result = json::parse(outcome.out);
+    for (const json& row : result["rows"]) out.push_back(row["ids"]);
     return out;
   }
   std::vector<std::string> on(std::vector<std::string> more) {
@@ -77,8 +78,7 @@ TEST_F(SteeredGenerate, EveryOptionChangesWhatItSays) {
   EXPECT_EQ(with({"--steer-positions", "generated"})[0][0], base[0][0]);
   EXPECT_EQ(with({"--steer-schedule", "warmup:4"})[0][0], base[0][0]);
   EXPECT_NE(with({"--steer-positions", "generated"}), base);
-  EXPECT_EQ(with({"--steer-positions", "last:1"})[0][0],
-            with({"--steer-positions", "last:1", "--max-new-tokens", "8"})[0][0]);
+  EXPECT_NE(with({"--steer-positions", "last:1"}), base);
 }
 
 TEST_F(SteeredGenerate, SeveralTakeTheirOptionsInOrder) {
@@ -126,18 +126,18 @@ TEST_F(SteeredGenerate, SaysWhatIsWrong) {
   fails({"--steer", a, "--alpha", "1", "--alpha", "2"}, 2,
         "--alpha: expected once, or once for each of the 1 --steer, got 2");
   fails({"--steer", a, "--alpha", "x"}, 2, "--alpha: expected a number, got x");
-  fails({"--steer", a, "--alpha", "nan", "--steer-layer", "0"}, 1,
-        "--steer: alpha: expected a finite number, got nan");
-  fails({"--steer", a}, 1, "does not say where its vector belongs; say which");
-  fails({"--steer", a, "--steer-layer", "99"}, 1, "--steer: layer: the model has");
-  fails({"--steer", a, "--steer-layer", "0", "--steer-mode", "push"}, 1,
+  fails({"--steer", a, "--alpha", "nan", "--steer-layer", "0"}, 2,
+        "--steer: schedule: alpha: expected a finite number, got nan");
+  fails({"--steer", a}, 2, "does not say where its vector belongs; say which");
+  fails({"--steer", a, "--steer-layer", "99"}, 2, "--steer: layer: the model has");
+  fails({"--steer", a, "--steer-layer", "0", "--steer-mode", "push"}, 2,
         "--steer: mode: expected add, add-keep-norm, project, ablate or logit-bias, got push");
-  fails({"--steer", a, "--steer-layer", "0", "--steer-schedule", "warmup:0"}, 1,
+  fails({"--steer", a, "--steer-layer", "0", "--steer-schedule", "warmup:0"}, 2,
         "--steer: schedule: warmup: steps: expected at least 1, got 0");
-  fails({"--steer", a, "--steer-layer", "0", "--steer-if", "b"}, 1,
+  fails({"--steer", a, "--steer-layer", "0", "--steer-if", "b"}, 2,
         "--steer: condition: expected FILE:>COSINE or FILE:<COSINE, got b");
   save("wide.safetensors", 3, 65);
-  fails({"--steer", file("wide.safetensors"), "--steer-layer", "0"}, 1, "65");
+  fails({"--steer", file("wide.safetensors"), "--steer-layer", "0"}, 2, "65");
   fails({"--steer", folder_ / "none.safetensors"}, 1, "none.safetensors");
   std::ofstream(folder_ / "bad.jsonl") << R"({"prompt_ids": [1], "steer": {"file": "x", "lajer": 3}})"
                                        << "\n";

@@ -87,7 +87,7 @@ TEST_F(Contrast, TokensStreamAsTheyAreChosenAndStopStringsEndTheRow) {
     GeneratedRow whole;
     Ids ids = prompt;
     std::string stop;
-    for (ids[0] = 3; stop.empty() && ids[0] < 60; ++ids[0]) {
+    for (ids[0] = 3; stop.empty() && ids[0] < 200; ++ids[0]) {
       whole = run({ids}, config, true).rows[0];
       std::string text;
       for (const StreamEvent& event : events) text += event.text;
@@ -98,7 +98,7 @@ TEST_F(Contrast, TokensStreamAsTheyAreChosenAndStopStringsEndTheRow) {
         if (whole.text[i] > ' ' && whole.text[i] <= '~') stop = whole.text.substr(i, 1);
       }
     }
-    ASSERT_FALSE(stop.empty()) << "no row with a plain character";
+    ASSERT_FALSE(stop.empty()) << "no row with a plain character: " << mode;
     --ids[0];
     config["stop_strings"] = {stop};
     const GeneratedRow stopped = run({ids}, config, true).rows[0];

@@ -45,6 +45,7 @@ class Closed : public models::Model {
   }
   models::Components components() const override { return model_.components(); }
   mx::array head(const mx::array& states) const override { return model_.head(states); }
+  int rotated_alike(int a, int b, int length) const override { return model_.rotated_alike(a, b, length); }
   bool has_site(Site site) const override { return site == Site::kLogits; }
 
  private:

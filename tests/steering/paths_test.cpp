@@ -48,6 +48,10 @@ class SteeredPaths : public ::testing::TestWithParam<std::string> {
     request.config.do_sample = false;
     request.config.num_beams = beams_;
     request.assistant_model = draft_;
+    if (draft_) {
+      request.config.num_assistant_tokens = config::DraftTokens{4};
+      request.config.assistant_confidence_threshold = 0;
+    }
     if (beams_ == 1) request.config.top_logprobs = 0;
     if (steered_) request.hooks = {&set_};
     request.prefill_chunk = chunk;
