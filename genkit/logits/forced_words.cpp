@@ -167,7 +167,9 @@ class ForcedWords : public Processor {
     std::vector<float> kept;
     for (const int32_t id : allowed) kept.push_back(values[static_cast<size_t>(id)]);
     std::fill(values.begin(), values.end(), kRemoved);
-    for (size_t i = 0; i < allowed.size(); ++i) values[static_cast<size_t>(allowed[i])] = kept[i];
+    // Where others have removed all of them (DoLa's contrast does), the words come all the same.
+    const bool none = std::none_of(kept.begin(), kept.end(), [](float score) { return score > kRemoved; });
+    for (size_t i = 0; i < allowed.size(); ++i) values[static_cast<size_t>(allowed[i])] = none ? 0 : kept[i];
   }
 
  private:
