@@ -130,7 +130,8 @@ TEST(ChainProperties, ABatchIsItsRows) {
       together.push_back(*score_rows());
     }
     alone = together;
-    std::vector<Context> views(contexts.begin(), contexts.end());
+    std::vector<Context> views;
+    for (const auto& ids : contexts) views.push_back({ids});
     std::vector<Scores> scores(together.begin(), together.end());
     const Chain chain = row.chain();
     chain.apply(views, scores);
