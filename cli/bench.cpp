@@ -181,6 +181,7 @@ int run_bench(const std::string& program, std::vector<std::string> args) {
       "first_token_s from there to the first token. bandwidth_share is the part of the\n"
       "measured read bandwidth that reading the weights once a step took.\n");
   if (!options.parse(std::move(args))) return kOk;
+  std::erase(a.quality, "");  // what the parser makes of the option alone
   if (a.threads > 0) set_num_threads(a.threads);
 
   const nlohmann::ordered_json result =
