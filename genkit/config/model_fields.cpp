@@ -265,6 +265,7 @@ constexpr IrrelevantRow kIrrelevant[] = {
     {"use_bfloat16"},
     {"is_decoder"},
     {"sep_token_id"},
+    {"unk_token_id"},
     {"decoder_start_token_id"},
     // Precision of intermediate steps, which is fp32 here.
     {"attention_softmax_in_fp32"},
