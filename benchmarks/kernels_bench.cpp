@@ -70,7 +70,7 @@ void peak(benchmark::State& state) {
 }
 BENCHMARK(peak)->UseRealTime();
 
-void linear_weight(benchmark::State& state, WeightFormat format, bool int8) {
+void linear_weight(benchmark::State& state, WeightFormat format, Product product) {
   const int64_t out = state.range(0), in = state.range(1), rows = state.range(2);
   const int bits = format == WeightFormat::kAffine ? static_cast<int>(state.range(3)) : 0;
   WeightRows w;
@@ -95,7 +95,7 @@ void linear_weight(benchmark::State& state, WeightFormat format, bool int8) {
   size_t turn = 0;
   for (auto _ : state) {
     w.data = data.data() + bytes * (turn++ % copies);
-    linear(x.data(), rows, in, {{w, out, nullptr, y.data(), int8}});
+    linear(x.data(), rows, in, {{w, out, nullptr, y.data(), product}});
     benchmark::DoNotOptimize(y.data());
   }
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes));
@@ -175,16 +175,17 @@ void register_linear() {
                {WeightFormat::kQ6_K, 2048, 2048}, {WeightFormat::kIQ4_XS, 2048, 2048},
                {WeightFormat::kMXFP4, 2048, 2048}};
   for (const auto& c : cases) {
-    for (const bool int8 : {true, false}) {
-      if (int8 && !is_quantized(c.format)) continue;
-      const std::string name = "linear/" + std::string(traits(c.format).name) + (int8 ? "/int8" : "/fp32");
-      auto* b = benchmark::RegisterBenchmark(name.c_str(), linear_weight, c.format, int8);
+    for (const auto& [kind, product] :
+         {std::pair{"/fast", Product::kFast}, {"/int8", Product::kInt8}, {"/fp32", Product::kF32}}) {
+      if (product != Product::kF32 && !is_quantized(c.format)) continue;
+      const std::string name = "linear/" + std::string(traits(c.format).name) + kind;
+      auto* b = benchmark::RegisterBenchmark(name.c_str(), linear_weight, c.format, product);
       for (const int64_t rows : {1, 8, 32, 256}) b->Args({c.out, c.in, rows});
       b->UseRealTime()->Unit(benchmark::kMicrosecond);
     }
   }
-  auto* affine =
-      benchmark::RegisterBenchmark("linear/affine/int8", linear_weight, WeightFormat::kAffine, true);
+  auto* affine = benchmark::RegisterBenchmark("linear/affine/fast", linear_weight, WeightFormat::kAffine,
+                                              Product::kFast);
   for (const int64_t bits : {4, 8}) {
     for (const int64_t rows : {1, 8, 256}) affine->Args({2048, 2048, rows, bits});
   }

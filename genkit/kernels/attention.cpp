@@ -13,8 +13,9 @@ namespace {
 // Pages whose softmax is computed together. Part of the result's definition: segments begin at
 // multiples of it and are merged in order, which lets threads share one long row.
 constexpr int kSegmentPages = 8;
-// Query rows at a time: their scores of a page and their sums stay in the second-level cache.
-constexpr int kMaxRows = 48;
+// Query rows at a time: their scores of a page and their sums stay in the second-level cache. Rounding keys
+// and values to tiles is worth more rows.
+constexpr int kMaxRows = 48, kMaxFastRows = 128;
 
 size_t type_bytes(CacheType type) { return type == CacheType::kF32 ? 4 : 2; }
 
@@ -37,7 +38,8 @@ class Attention {
     for (const auto& row : rows) query_rows += int64_t{row.length} * group_ * shape.kv_heads;
     // Fewer rows a block than would be best, if that is what gives every thread one.
     const int64_t fair = (query_rows + num_threads() - 1) / num_threads();
-    const int step = static_cast<int>(std::clamp<int64_t>(fair, 1, kMaxRows));
+    const int step = static_cast<int>(std::clamp<int64_t>(
+        fair, 1, shape.fast && table.attend_fast != table.attend ? kMaxFastRows : kMaxRows));
     for (const auto& row : rows) {
       // Queries that the bound reaches are in blocks of their own: it decides what a block reads.
       const int bound = row.bound.max_size;
@@ -119,13 +121,16 @@ class Attention {
       keys[page - task.page_begin] = static_cast<const char*>(held_keys[i]) + key_offset;
       values[page - task.page_begin] = static_cast<const char*>(held_values[i]) + value_offset;
     }
-    int positions[kMaxRows];
+    int positions[kMaxFastRows];
     for (int r = 0; r < b.count; ++r)
       positions[r] = sinks ? bound.sinks - 1 : b.row->position + (b.first + r) / group_;
     task.keys = keys;
     task.values = values;
     task.positions = positions;
-    table_.attend(task, scratch(table_.attend_scratch(task)));
+    if (shape_.fast)
+      table_.attend_fast(task, scratch(table_.attend_fast_scratch(task)));
+    else
+      table_.attend(task, scratch(table_.attend_scratch(task)));
   }
 
   void gather_queries(const Block& b, float* q) const {

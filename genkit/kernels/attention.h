@@ -13,6 +13,7 @@ struct AttentionShape {
   float scale = 1;
   float softcap = 0;  ///< 0: none
   int window = 0;     ///< 0: all
+  bool fast = false;  ///< KernelTable::attend_fast
 };
 
 /// A row that keeps a bounded number of positions: its queries from `max_size` on see the first

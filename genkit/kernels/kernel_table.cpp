@@ -46,11 +46,13 @@ bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 // The system keeps tiles only for a process that has asked; its yes holds for all threads.
 bool has_amx() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
-  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;  // of leaf 7's edx
+  constexpr unsigned kTile = 1u << 24, kTileBf16 = 1u << 22;  // of leaf 7's edx
+  constexpr unsigned kAvx512Bf16 = 1u << 5;                   // of the next leaf's eax
   constexpr int kRequestPermission = 0x1023, kTileData = 18;
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!has_vnni() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  if ((edx & kTile) == 0 || (edx & kInt8) == 0) return false;
+  if ((edx & kTile) == 0 || (edx & kTileBf16) == 0) return false;
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) == 0 || (eax & kAvx512Bf16) == 0) return false;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;

@@ -23,15 +23,6 @@ struct WeightRows {
   const uint8_t* biases = nullptr;  ///< kAffine
 };
 
-/// Activations as int8 with a scale for every 32: x is about scales[k / 32] * codes[k].
-struct Int8Rows {
-  const int8_t* codes = nullptr;  ///< [rows, in]
-  const float* scales = nullptr;  ///< [rows, in / 32]
-  const int32_t* sums = nullptr;  ///< [rows, in / 16] of the codes of 16
-  /// What KernelTable::arrange made of them, or null where the target wants nothing.
-  const void* arranged = nullptr;
-};
-
 /// Products of `rows` activations with the weight's rows [first, first + count).
 struct LinearTask {
   const WeightRows* weight = nullptr;
@@ -69,22 +60,30 @@ struct AttendTask {
 
 enum class ActivationKind : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu, kIdentity };
 
+/// Products of rounded activations with a weight of any quantised format; `in` is a multiple of 32.
+struct RoundedProduct {
+  /// Bytes of `rows` rounded activations.
+  size_t (*size)(int64_t rows, int64_t in);
+  /// Rounds activations [kRowBlock * block, kRowBlock * (block + 1)) of x [rows, in] to their places in
+  /// `out`, which is aligned to 64.
+  void (*round)(const float* x, int64_t rows, int64_t in, int64_t block, void* out);
+  size_t (*scratch)(const WeightRows& w);
+  void (*multiply)(const LinearTask& task, const void* rounded, void* scratch);
+  /// Weight rows that it likes to be given at a time.
+  int rows_at_a_time;
+};
+
 struct KernelTable {
   const char* name;
 
   size_t (*linear_f32_scratch)(const WeightRows& w, int64_t rows);
   /// y = x w^T + bias in fp32; x [rows, ldx].
   void (*linear_f32)(const LinearTask& task, const float* x, int64_t ldx, void* scratch);
-  size_t (*linear_int8_scratch)(const WeightRows& w);
-  /// The same over int8 activations; every quantised format.
-  void (*linear_int8)(const LinearTask& task, const Int8Rows& x, void* scratch);
-  /// Bytes of `rows` activations in the order that this target multiplies; 0, or the function null:
-  /// it takes them as they are.
-  size_t (*arranged_size)(int64_t rows, int64_t in);
-  /// Puts activations [16 * block, 16 * block + 16) into that order, in `out` of all of them.
-  void (*arrange)(const Int8Rows& x, int64_t rows, int64_t in, int64_t block, void* out);
-  /// Rounds a row of `in` (a multiple of 32) numbers.
-  void (*quantize)(const float* x, int64_t in, int8_t* codes, float* scales, int32_t* sums);
+  /// Activations rounded to int8 with a scale for every 32 (linear_int8.h).
+  RoundedProduct linear_int8;
+  /// The target's best where activations are many: linear_int8, or both sides rounded to bfloat16
+  /// (linear_bf16.h).
+  RoundedProduct linear_fast;
   /// Row `row` in fp32, equal to dequantize_row bit for bit.
   void (*dequantize)(const WeightRows& w, int64_t row, float* out);
 
@@ -103,6 +102,9 @@ struct KernelTable {
   size_t (*attend_scratch)(const AttendTask& task);
   /// Fills maxima, sums and acc.
   void (*attend)(const AttendTask& task, void* scratch);
+  /// The target's best where rounding is allowed: attend, or tiles of bfloat16 (attention_bf16.h).
+  size_t (*attend_fast_scratch)(const AttendTask& task);
+  void (*attend_fast)(const AttendTask& task, void* scratch);
   void (*merge)(const AttendTask& into, const AttendTask& from);
   /// x / divisor
   void (*divide)(const float* x, int64_t n, float divisor, float* out);

@@ -13,45 +13,33 @@ namespace {
 // share them.
 class RoundedRows {
  public:
-  static constexpr size_t kAlignment = 64;
-  void round(const float* x, int64_t rows, int64_t in, const KernelTable& table) {
-    codes_.resize(static_cast<size_t>(rows * in));
-    scales_.resize(static_cast<size_t>(rows * in / 32));
-    sums_.resize(static_cast<size_t>(rows * in / 16));
-    arranged_ = nullptr;
-    parallel_for(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(in, 1)),
+  void round(const float* x, int64_t rows, int64_t in, const RoundedProduct& product) {
+    constexpr size_t kAlignment = 64;
+    memory_.resize(product.size(rows, in) + kAlignment);
+    start_ = memory_.data() + (kAlignment - reinterpret_cast<uintptr_t>(memory_.data()) % kAlignment);
+    const int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
+    parallel_for(blocks, std::max<int64_t>(1, 1024 / std::max<int64_t>(in, 1)),
                  [&](int64_t begin, int64_t end) {
-                   for (int64_t r = begin; r < end; ++r)
-                     table.quantize(x + r * in, in, codes_.data() + r * in, scales_.data() + r * in / 32,
-                                    sums_.data() + r * in / 16);
+                   for (int64_t b = begin; b < end; ++b) product.round(x, rows, in, b, start_);
                  });
-    const size_t bytes = table.arranged_size ? table.arranged_size(rows, in) : 0;
-    if (bytes == 0) return;
-    arrangement_.resize(bytes + kAlignment);
-    char* start = arrangement_.data();
-    start += (kAlignment - reinterpret_cast<uintptr_t>(start) % kAlignment) % kAlignment;
-    const Int8Rows plain = view();
-    parallel_for((rows + 15) / 16, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) table.arrange(plain, rows, in, b, start);
-    });
-    arranged_ = start;
   }
-  Int8Rows view() const { return {codes_.data(), scales_.data(), sums_.data(), arranged_}; }
+  const void* data() const { return start_; }
 
  private:
-  std::vector<int8_t> codes_;
-  std::vector<float> scales_;
-  std::vector<int32_t> sums_;
-  std::vector<char> arrangement_;
-  const void* arranged_ = nullptr;
+  std::vector<char> memory_;
+  char* start_ = nullptr;
 };
 
 // Weight rows that a thread takes at a time: enough work to be worth the hand-over, few enough
 // that no thread waits long for the last one.
-int64_t rows_at_a_time(const LinearTarget& t, int64_t rows) {
+int64_t rows_at_a_time(const LinearTarget& t, int64_t rows, int64_t least) {
   constexpr int64_t kWork = 192 * 1024;  // in readings of a weight; about 8 rows' products cost one
   const int64_t per_block = kRowBlock * t.weight.in * (8 + rows) / 8;
-  return kRowBlock * std::clamp<int64_t>(kWork / std::max<int64_t>(1, per_block), 1, 64);
+  const int64_t step = kRowBlock * std::clamp<int64_t>(kWork / std::max<int64_t>(1, per_block), 1, 64);
+  if (least <= kRowBlock) return step;
+  // A share for each thread, if that is not too much.
+  const int64_t fair = (t.out + num_threads() - 1) / num_threads();
+  return std::max(step, std::min(least, (fair + kRowBlock * 2 - 1) / (kRowBlock * 2) * (kRowBlock * 2)));
 }
 
 struct Piece {
@@ -79,30 +67,35 @@ void* scratch(size_t bytes, int slot) {
 void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTarget>& targets,
             const KernelTable& table) {
   if (rows == 0) return;
-  thread_local RoundedRows rounded;
-  bool any_int8 = false;
+  thread_local RoundedRows rounded[2];
+  bool wanted[2] = {};
   std::vector<Piece> pieces;
   for (size_t i = 0; i < targets.size(); ++i) {
     const LinearTarget& t = targets[i];
-    any_int8 |= t.int8;
-    const int64_t step = rows_at_a_time(t, rows);
+    if (t.product != Product::kF32) wanted[t.product == Product::kFast] = true;
+    const int64_t step =
+        rows_at_a_time(t, rows, t.product == Product::kFast ? table.linear_fast.rows_at_a_time : 0);
     for (int64_t first = 0; first < t.out; first += step)
       pieces.push_back({static_cast<int>(i), first, std::min(t.out, first + step)});
   }
-  if (any_int8) rounded.round(x, rows, in, table);
-  const Int8Rows codes = rounded.view();
+  const RoundedProduct* const products[] = {&table.linear_int8, &table.linear_fast};
+  const void* codes[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    if (wanted[i]) rounded[i].round(x, rows, in, *products[i]);
+    codes[i] = rounded[i].data();
+  }
   parallel_for(static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const LinearTarget& t = targets[pieces[p].target];
-      void* memory =
-          scratch(t.int8 ? table.linear_int8_scratch(t.weight) : table.linear_f32_scratch(t.weight, rows));
       LinearTask task{&t.weight, t.bias, 0, 0, rows, t.y, t.out};
       task.first = pieces[p].first;
-      if (t.int8) {
+      if (t.product != Product::kF32) {
+        const int i = t.product == Product::kFast;
         task.count = static_cast<int>(pieces[p].last - task.first);
-        table.linear_int8(task, codes, memory);
+        products[i]->multiply(task, codes[i], scratch(products[i]->scratch(t.weight)));
         continue;
       }
+      void* memory = scratch(table.linear_f32_scratch(t.weight, rows));
       for (; task.first < pieces[p].last; task.first += kRowBlock) {
         task.count = static_cast<int>(std::min<int64_t>(kRowBlock, pieces[p].last - task.first));
         table.linear_f32(task, x, in, memory);
@@ -138,7 +131,7 @@ void expert_linear(const ExpertTask& task, const KernelTable& table) {
     target.out = out;
     target.bias = task.bias ? task.bias + e * out : nullptr;
     target.y = y.data();
-    target.int8 = task.int8;
+    target.product = task.product;
     linear(x.data(), count, in, {target}, table);
     for (int64_t r = 0; r < count; ++r) std::copy_n(y.data() + r * out, out, task.y + rows[r] * out);
   }

@@ -7,13 +7,16 @@
 
 namespace genkit::kernels {
 
+/// How a product is computed. The quantised formats alone have the others.
+enum class Product : uint8_t { kF32, kInt8, kFast };
+
 /// One product of a set that shares its input.
 struct LinearTarget {
   WeightRows weight;
   int64_t out = 0;              ///< rows of the weight
   const float* bias = nullptr;  ///< [out], or null
   float* y = nullptr;           ///< [rows, out]
-  bool int8 = false;            ///< round the activations; only for quantised formats
+  Product product = Product::kF32;
 };
 
 /// y_i = x w_i^T + bias_i for every target, on the threads of the pool. The bits of a row of y
@@ -31,7 +34,7 @@ struct ExpertTask {
   int64_t num_experts = 0, out = 0;  ///< rows of each
   const float* bias = nullptr;       ///< [experts, out], or null
   float* y = nullptr;                ///< [tokens, choices, out]
-  bool int8 = false;
+  Product product = Product::kF32;
 };
 /// y[t, c] = x w[experts[t, c]]^T + bias: every expert's rows together, with the bits of linear().
 void expert_linear(const ExpertTask& task, const KernelTable& table = active_table());

@@ -287,6 +287,10 @@ Stem make_stem(const config::ModelConfig& c, const WeightReader& w, nn::Norm fin
   } else if (top.has(head_name)) {
     top.matrix(head_name, c.vocab_size, c.hidden_size);
   }
+  // Logits are wanted of few tokens at a time, even of a long prompt, and most of a small model's weights are
+  // here.
+  ops::Weight& head = stem.head ? stem.head->weight : stem.embedding;
+  if (head.arithmetic == ops::Arithmetic::kFast) head.arithmetic = ops::Arithmetic::kInt8;
   return stem;
 }
 

@@ -52,6 +52,12 @@ struct Attention {
   std::optional<Norm> q_norm, k_norm;
   std::shared_ptr<const Rope> rope;  ///< null: this layer has none
 
+  /// `params`, rounding where the projections round.
+  ops::AttentionParams rounded_params() const {
+    ops::AttentionParams p = params;
+    p.fast = is_quantized(out.weight.format) && out.weight.arithmetic == ops::Arithmetic::kFast;
+    return p;
+  }
   /// @param x [tokens, hidden]. @return [tokens, hidden], step by step (@see run_blocks).
   mx::array operator()(const mx::array& x, const AttentionContext& context) const;
 };

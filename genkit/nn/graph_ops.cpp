@@ -81,7 +81,7 @@ mx::array GraphOps::attention(const Attention& a, const mx::array& q, const mx::
   if (drops_tokens_) {
     for (size_t i = 0; i < rows.size(); ++i) rows[i].queries = context_.wanted[i];
   }
-  const auto& p = a.params;
+  const auto p = a.rounded_params();
   const mx::array y =
       ops::attention(in_heads(q, p.heads), in_heads(k, p.kv_heads), in_heads(v, p.kv_heads), rows, p);
   return mx::reshape(y, {q.shape(0), p.heads * p.value_dim});

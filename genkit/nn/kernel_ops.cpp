@@ -31,10 +31,6 @@ bool is_one_rms_weight(const Norm& norm) {
   return norm.kind == Norm::Kind::kRms && norm.weight && norm.weight->ndim() == 1;
 }
 
-bool is_int8(const ops::Weight& w) {
-  return is_quantized(w.format) && w.arithmetic == ops::Arithmetic::kFast;
-}
-
 }  // namespace
 
 KernelOps::KernelOps(const AttentionContext& context, Arena& arena)
@@ -61,7 +57,7 @@ std::vector<Buffer> KernelOps::linear(const Buffer& x, std::initializer_list<con
     t.weight = ops::resident_rows(layer->weight);
     t.out = layer->weight.shape[0];
     t.bias = layer->bias ? layer->bias->data<float>() : nullptr;
-    t.int8 = is_int8(layer->weight);
+    t.product = ops::product_of(layer->weight);
     t.y = outputs.emplace_back(arena_.take(x.rows(), t.out)).data();
     targets.push_back(t);
   }
@@ -177,13 +173,14 @@ Buffer KernelOps::rotate(const Rope& rope, Buffer x, int heads, bool wanted_only
 
 Buffer KernelOps::attention(const Attention& a, const Buffer& q, const Buffer& k, const Buffer& v) {
   Buffer y = arena_.take(q.rows(), int64_t{a.params.heads} * a.params.value_dim);
+  const ops::AttentionParams params = a.rounded_params();
   if (!drops_tokens_) {
-    ops::attend(context_.rows[a.layer], a.params, q.data(), k.data(), v.data(), y.data());
+    ops::attend(context_.rows[a.layer], params, q.data(), k.data(), v.data(), y.data());
     return y;
   }
   std::vector<ops::AttentionRow> rows = context_.rows[a.layer];
   for (size_t i = 0; i < rows.size(); ++i) rows[i].queries = context_.wanted[i];
-  ops::attend(rows, a.params, q.data(), k.data(), v.data(), y.data());
+  ops::attend(rows, params, q.data(), k.data(), v.data(), y.data());
   return y;
 }
 
@@ -210,7 +207,7 @@ void KernelOps::expert_linear(const Buffer& x, bool row_a_choice, const std::vec
   task.num_experts = w.shape[0];
   task.out = w.shape[1];
   task.y = y.data();
-  task.int8 = is_int8(w);
+  task.product = ops::product_of(w);
   kernels::expert_linear(task);
 }
 

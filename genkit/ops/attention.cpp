@@ -58,7 +58,7 @@ kernels::AttentionRows pages_of(const KvStore& store, const AttentionRow& row, c
 }
 
 kernels::AttentionShape shape_of(const AttentionParams& p, KvType type) {
-  return {p.heads, p.kv_heads, p.head_dim, p.value_dim, type_of(type), p.scale, p.softcap, p.window};
+  return {p.heads, p.kv_heads, p.head_dim, p.value_dim, type_of(type), p.scale, p.softcap, p.window, p.fast};
 }
 
 // Inputs q, k, v. Appends to the stores, so it is evaluated once and has no gradient.

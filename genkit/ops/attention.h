@@ -20,6 +20,7 @@ struct AttentionParams {
   float scale = 1.0f;    ///< multiplies q . k
   float softcap = 0.0f;  ///< cap * tanh(score / cap) before the mask; 0 disables
   int window = 0;        ///< a query at p sees keys at (p - window, p]; 0 means all
+  bool fast = false;  ///< may round queries, keys, values and probabilities to bfloat16 where that is faster
 };
 
 /// One row's share of the packed queries.

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "genkit/kernels/kernel_table.h"
+#include "genkit/kernels/linear.h"
 #include "genkit/ops/attention.h"
 #include "genkit/ops/layers.h"
 #include "genkit/ops/weight.h"
@@ -13,6 +13,9 @@
 namespace genkit::ops {
 
 kernels::ActivationKind kind_of(Activation activation);
+
+/// The kernels' name for what the weight's arithmetic means for its format.
+kernels::Product product_of(const Weight& w);
 
 /// Pointers to a weight whose arrays are evaluated and lie row after row.
 kernels::WeightRows resident_rows(const Weight& w);

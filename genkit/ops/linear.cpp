@@ -109,7 +109,7 @@ class ExpertLinear : public CpuPrimitive {
     kernels::ExpertTask task = expert_task(stream(), layout_, experts_, inputs);
     if (has_bias_) task.bias = row_major(stream(), inputs.back()).data<float>();
     task.y = outputs[0].data<float>();
-    task.int8 = is_quantized(layout_.format) && layout_.arithmetic == Arithmetic::kFast;
+    task.product = product_of(layout_.format, layout_.arithmetic);
     dispatch(stream(), [task, name = weight_] {
       check_experts(task.experts, task.tokens * task.choices, task.num_experts, name);
       kernels::expert_linear(task);
@@ -209,7 +209,7 @@ class Linear : public CpuPrimitive {
       t.out = layout.out;
       t.bias = parts_[i].has_bias ? row_major(stream(), inputs[bias++]).data<float>() : nullptr;
       t.y = outputs[i].data<float>();
-      t.int8 = is_quantized(layout.format) && layout.arithmetic == Arithmetic::kFast;
+      t.product = product_of(layout.format, layout.arithmetic);
       targets.push_back(t);
       weight += layout.num_inputs();
     }

@@ -58,6 +58,11 @@ void check_affine(const Weight& w, int64_t in) {
 
 }  // namespace
 
+kernels::Product product_of(WeightFormat format, Arithmetic arithmetic) {
+  if (!is_quantized(format) || arithmetic == Arithmetic::kExact) return kernels::Product::kF32;
+  return arithmetic == Arithmetic::kInt8 ? kernels::Product::kInt8 : kernels::Product::kFast;
+}
+
 void check_weight(const Weight& w) {
   if (w.shape.empty()) refuse(w, "a weight needs at least one dimension");
   const int64_t in = w.shape.back();
@@ -127,6 +132,8 @@ kernels::WeightRows rows_like(const WeightLayout& layout) {
 }
 
 }  // namespace
+
+kernels::Product product_of(const Weight& w) { return product_of(w.format, w.arithmetic); }
 
 kernels::WeightRows resident_rows(const Weight& w) {
   kernels::WeightRows rows = rows_like(weight_layout(w));

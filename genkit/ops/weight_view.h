@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "genkit/kernels/kernel_table.h"
+#include "genkit/kernels/linear.h"
 #include "genkit/ops/primitive.h"
 #include "genkit/ops/weight.h"
 
@@ -27,6 +27,9 @@ struct WeightLayout {
 
   int num_inputs() const { return format == WeightFormat::kAffine ? 3 : 1; }
 };
+
+/// The kernels' name for what an arithmetic means for a format.
+kernels::Product product_of(WeightFormat format, Arithmetic arithmetic);
 
 /// @throws ArgumentError naming the weight when data, scales and shape do not belong together.
 void check_weight(const Weight& w);

@@ -58,9 +58,9 @@ std::vector<Shape> shapes_of(const Kind& k) {
 }
 
 std::vector<float> run(const RandomWeight& w, const Shape& s, const float* x, int64_t rows, const float* bias,
-                       bool int8, const KernelTable& table) {
+                       Product product, const KernelTable& table) {
   std::vector<float> y(rows * s.out, -1);
-  linear(x, rows, s.in, {{w.rows(), s.out, bias, y.data(), int8}}, table);
+  linear(x, rows, s.in, {{w.rows(), s.out, bias, y.data(), product}}, table);
   return y;
 }
 
@@ -89,7 +89,7 @@ TEST(LinearF32, IsTheProductWithTheDequantisedWeight) {
       for (const Shape& s : shapes_of(kind)) {
         const RandomWeight w = make_weight(kind, s, 1);
         const auto x = random_floats(s.rows * s.in + 1, 2), bias = random_floats(s.out, 3);
-        const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), false, *table);
+        const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), Product::kF32, *table);
         for (int64_t n = 0; n < s.out; ++n) {
           const auto row = w.row(n);
           for (int64_t m = 0; m < s.rows; ++m) {
@@ -137,7 +137,7 @@ TEST(LinearInt8, IsTheProductOfTheRoundedActivations) {
       const auto expected = int8_reference(w, s, x.data() + 1, bias.data());
       std::vector<float> fused;
       for (const auto* table : all_tables()) {
-        const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), true, *table);
+        const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), Product::kInt8, *table);
         // Sums of up to 2560 products of size about 1; measured at most 2.6e-5, relative past 1.
         for (size_t i = 0; i < y.size(); ++i)
           ASSERT_NEAR(y[i], expected[i], 1e-4 * (1 + std::abs(expected[i])))
@@ -165,7 +165,7 @@ TEST(LinearInt8, TheLargestCodesDoNotOverflow) {
       const auto expected = int8_reference(w, s, x.data(), bias.data());
       for (const auto* table : all_tables()) {
         for (const int64_t rows : {int64_t{1}, int64_t{2}, s.rows}) {
-          const auto y = run(w, s, x.data(), rows, nullptr, true, *table);
+          const auto y = run(w, s, x.data(), rows, nullptr, Product::kInt8, *table);
           for (size_t i = 0; i < y.size(); ++i)
             ASSERT_NEAR(y[i], expected[i], 1e-2 * (1 + std::abs(expected[i])))
                 << table->name << " " << kind.name() << " byte " << byte << " rows " << rows;
@@ -178,22 +178,22 @@ TEST(LinearInt8, TheLargestCodesDoNotOverflow) {
 TEST(Linear, ARowDoesNotDependOnItsBatchNorOnTheThreads) {
   for (const auto* table : all_tables()) {
     for (const Kind& kind : kinds()) {
-      for (const bool int8 : {false, true}) {
-        if (int8 && !is_quantized(kind.format)) continue;
-        const Shape s = {23, kind.format == WeightFormat::kF32 ? 1111 : 1280, 50};
+      for (const Product product : {Product::kF32, Product::kInt8, Product::kFast}) {
+        if (product != Product::kF32 && !is_quantized(kind.format)) continue;
+        const Shape s = {59, kind.format == WeightFormat::kF32 ? 1111 : 1280, 50};
         const RandomWeight w = make_weight(kind, s, 8);
         const auto x = random_floats(s.rows * s.in, 9);
-        const auto whole = run(w, s, x.data(), s.rows, nullptr, int8, *table);
+        const auto whole = run(w, s, x.data(), s.rows, nullptr, product, *table);
         {
           const WithThreads threads(3);
-          ASSERT_EQ(run(w, s, x.data(), s.rows, nullptr, int8, *table), whole)
+          ASSERT_EQ(run(w, s, x.data(), s.rows, nullptr, product, *table), whole)
               << table->name << " " << kind.name();
         }
-        for (const int64_t batch : {1, 2, 5, 9}) {
+        for (const int64_t batch : {1, 2, 5, 9, 17, 37}) {
           for (int64_t m = 0; m + batch <= s.rows; m += batch) {
-            const auto part = run(w, s, x.data() + m * s.in, batch, nullptr, int8, *table);
+            const auto part = run(w, s, x.data() + m * s.in, batch, nullptr, product, *table);
             ASSERT_EQ(std::memcmp(part.data(), &whole[m * s.out], sizeof(float) * part.size()), 0)
-                << table->name << " " << kind.name() << " int8 " << int8 << " batch " << batch;
+                << table->name << " " << kind.name() << " product " << int(product) << " batch " << batch;
           }
         }
       }
@@ -209,29 +209,79 @@ TEST(LinearF32, TargetsThatFuseAgreeBitForBit) {
     std::vector<float> first;
     for (const auto* table : all_tables()) {
       if (!fuses(*table)) continue;
-      const auto y = run(w, s, x.data(), s.rows, nullptr, false, *table);
+      const auto y = run(w, s, x.data(), s.rows, nullptr, Product::kF32, *table);
       if (first.empty()) first = y;
       ASSERT_EQ(y, first) << table->name << " " << kind.name();
     }
   }
 }
 
-TEST(LinearInt8, NumbersThatAreNoneStaySo) {
+TEST(RoundedProducts, NumbersThatAreNoneStaySo) {
   for (const auto* table : all_tables()) {
-    const Shape s = {4, 64, 16};
-    const RandomWeight w(WeightFormat::kQ4_K, 16, 256, 1);
-    const RandomWeight q8(WeightFormat::kQ8_0, s.out, s.in, 1);
-    auto x = random_floats(s.rows * s.in, 12);
-    x[5] = NAN;
-    x[64 + 40] = INFINITY;
-    for (int i = 0; i < 64; ++i) x[128 + i] = 0;
-    const auto y = run(q8, s, x.data(), s.rows, nullptr, true, *table);
-    for (int n = 0; n < 16; ++n) {
-      EXPECT_TRUE(std::isnan(y[n])) << table->name;
-      EXPECT_TRUE(std::isnan(y[16 + n])) << table->name;
-      EXPECT_EQ(y[32 + n], 0) << table->name;
-      EXPECT_TRUE(std::isfinite(y[48 + n])) << table->name;
+    for (const Product product : {Product::kInt8, Product::kFast}) {
+      const Shape s = {4, 64, 16};
+      const RandomWeight q8(WeightFormat::kQ8_0, s.out, s.in, 1);
+      auto x = random_floats(s.rows * s.in, 12);
+      x[5] = NAN;
+      x[64 + 40] = INFINITY;
+      for (int i = 0; i < 64; ++i) x[128 + i] = 0;
+      const auto y = run(q8, s, x.data(), s.rows, nullptr, product, *table);
+      for (int n = 0; n < 16; ++n) {
+        EXPECT_TRUE(std::isnan(y[n])) << table->name;
+        EXPECT_FALSE(std::isfinite(y[16 + n])) << table->name;
+        EXPECT_EQ(y[32 + n], 0) << table->name;
+        EXPECT_TRUE(std::isfinite(y[48 + n])) << table->name;
+      }
     }
+  }
+}
+
+float bf16(float x) { return bfloat_to_float(float_to_bfloat(x)); }
+
+// The steps that tiles.h says a pair of tiles takes, one after another.
+float bf16_reference(const std::vector<float>& w, const float* x, int64_t in, float bias) {
+  float total = 0;
+  for (int64_t k = 0; k < in; k += 32) {
+    float even = 0, odd = 0;
+    for (int i = 0; i < 32; i += 2) {
+      even = std::fma(bf16(w[k + i]), bf16(x[k + i]), even);
+      odd = std::fma(bf16(w[k + i + 1]), bf16(x[k + i + 1]), odd);
+    }
+    total += even + odd;
+  }
+  return total + bias;
+}
+
+TEST(LinearFast, ByTilesItIsTheProductOfBothSidesRounded) {
+  const KernelTable* table = kernels_named("amx");
+  if (table == nullptr) GTEST_SKIP() << "this processor has no tiles";
+  for (const Kind& kind : kinds()) {
+    if (!is_quantized(kind.format)) continue;
+    std::vector<Shape> shapes = shapes_of(kind);
+    shapes.push_back({37, shapes.back().in, 50});
+    for (const Shape& s : shapes) {
+      const RandomWeight w = make_weight(kind, s, 4);
+      const auto x = random_floats(s.rows * s.in + 1, 5), bias = random_floats(s.out, 6);
+      const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), Product::kFast, *table);
+      for (int64_t n = 0; n < s.out; ++n) {
+        const auto row = w.row(n);
+        for (int64_t m = 0; m < s.rows; ++m)
+          ASSERT_EQ(y[m * s.out + n], bf16_reference(row, &x[1 + m * s.in], s.in, bias[n]))
+              << kind.name() << " row " << m << " of " << s.rows << ", output " << n;
+      }
+    }
+  }
+}
+
+// Where a target has nothing better it is the product of int8.
+TEST(LinearFast, WithoutTilesItIsTheProductOfInt8) {
+  const Shape s = {5, 256, 17};
+  const RandomWeight w = make_weight({WeightFormat::kQ4_K}, s, 4);
+  const auto x = random_floats(s.rows * s.in, 5);
+  for (const auto* table : all_tables()) {
+    const bool same = run(w, s, x.data(), s.rows, nullptr, Product::kFast, *table) ==
+                      run(w, s, x.data(), s.rows, nullptr, Product::kInt8, *table);
+    EXPECT_EQ(same, std::string(table->name) != "amx") << table->name;
   }
 }
 

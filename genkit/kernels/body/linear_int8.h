@@ -37,6 +37,16 @@ void quantize(const float* x, int64_t in, int8_t* codes, float* scales, int32_t*
   }
 }
 
+size_t int8_size(int64_t rows, int64_t in) { return static_cast<size_t>(rows * (in + in / 32 * 12)); }
+
+void round_to_int8(const float* x, int64_t rows, int64_t in, int64_t block, void* out) {
+  const Int8Rows to = int8_rows(out, rows, in);
+  const int64_t end = (block + 1) * kRowBlock < rows ? (block + 1) * kRowBlock : rows;
+  for (int64_t r = block * kRowBlock; r < end; ++r)
+    quantize(x + r * in, in, const_cast<int8_t*>(to.codes) + r * in,
+             const_cast<float*>(to.scales) + r * (in / 32), const_cast<int32_t*>(to.sums) + r * (in / 16));
+}
+
 constexpr int kStretch = 256;  // numbers of k unpacked at a time
 
 // A block of 16 weight rows, ready for dot4: codes [in / 4][16][4], scales and biases [groups][16].
@@ -267,7 +277,8 @@ inline void multiply_block(const LinearTask& task, const CodeTraits& t, const In
   return multiply_unpacked < kPairSums ? 2 : 8 > (task, t, x, tile);
 }
 
-void linear_int8(const LinearTask& task, const Int8Rows& x, void* scratch) {
+void linear_int8(const LinearTask& task, const void* rounded, void* scratch) {
+  const Int8Rows x = int8_rows(rounded, task.rows, task.weight->in);
   if (linear_row(task, x)) return;
   const CodeTraits t = code_traits(task.weight->format, task.weight->bits);
   Tile tile = tile_in(scratch, *task.weight, t);

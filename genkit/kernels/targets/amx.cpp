@@ -5,13 +5,17 @@
 namespace genkit::kernels {
 namespace {
 #include "genkit/kernels/body/all.h"
-#include "genkit/kernels/body/linear_amx.h"
+#include "genkit/kernels/body/tiles.h"
+// After tiles.h, whose tiles it uses.
+#include "genkit/kernels/body/linear_bf16.h"
+// After linear_bf16.h, whose sums it uses.
+#include "genkit/kernels/body/attention_bf16.h"
 
 constexpr KernelTable make_tile_table() {
   KernelTable table = make_table("amx");
-  table.linear_int8 = linear_int8_tiles;
-  table.arranged_size = arranged_size;
-  table.arrange = arrange;
+  table.linear_fast = {bf16_size, round_to_bf16, linear_bf16_scratch, linear_bf16, 256};
+  table.attend_fast_scratch = attend_bf16_scratch;
+  table.attend_fast = attend_bf16;
   return table;
 }
 }  // namespace
