@@ -83,7 +83,11 @@ nlohmann::ordered_json measure_speed(const BenchArguments& a) {
   const LoadedModel loaded = load(a.load);
   std::optional<LoadedModel> draft;
   if (!a.draft_model.empty()) {
-    draft = load({.model = a.draft_model, .tokenizer = "", .exact = a.load.exact, .needs_tokenizer = false});
+    draft = load({.model = a.draft_model,
+                  .tokenizer = "",
+                  .exact = a.load.exact,
+                  .int8 = a.load.int8,
+                  .needs_tokenizer = false});
   }
   const LoadedModel* const drafting = draft ? &*draft : nullptr;
   const double load_s = seconds_since_start();
@@ -107,6 +111,7 @@ nlohmann::ordered_json measure_speed(const BenchArguments& a) {
   nlohmann::ordered_json result = {{"engine", "mlxgk"},
                                    {"batch", a.batch},
                                    {"threads", num_threads()},
+                                   {"arithmetic", ops::name_of(arithmetic_of(a.load))},
                                    {"prompt_tokens", a.prompt_tokens},
                                    {"new_tokens", a.new_tokens},
                                    {"prompt_tps", median(prompt_tps)},
@@ -168,7 +173,7 @@ int run_bench(const std::string& program, std::vector<std::string> args) {
       ->type_name("N")
       ->check(CLI::Range(1, config::DraftTokens::kMost));
   app.add_option("--draft-model", a.draft_model, "a smaller model that goes ahead")->type_name("PATH");
-  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights");
+  add_arithmetic(app, a.load);
   app.add_flag("--no-bandwidth", a.no_bandwidth, "leave out measuring the machine's read bandwidth");
   app.add_option("--quality", a.quality,
                  "instead: how far the default arithmetic is from --exact over these files' texts, or two "

@@ -185,7 +185,7 @@ int run_chat(const std::string& program, std::vector<std::string> args) {
   app.add_option("--tokenizer", request.tokenizer, "another tokenizer over this model")
       ->type_name("PATH")
       ->group("Model");
-  app.add_flag("--exact", request.exact, "fp32 arithmetic over quantised weights")->group("Model");
+  add_arithmetic(app, request, "Model");
   app.add_option("--threads", threads, "threads to compute with (default: the machine's cores)")
       ->type_name("N")
       ->group("Model")

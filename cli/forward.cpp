@@ -70,7 +70,7 @@ int run_forward(const std::string& program, std::vector<std::string> args) {
   app.add_option("--hidden", hidden, "all, none (default), or a list of: embedding, final, numbers of blocks")
       ->type_name("LIST");
   app.add_option("-o,--out", out_path, "file to write")->type_name("FILE");
-  app.add_flag("--exact", request.exact, "fp32 arithmetic over the dequantised weights");
+  add_arithmetic(app, request);
   options.set_footer(
       "Tensors, all float32: 'logits' [tokens, vocab]; 'hidden.embedding', the input of\n"
       "the first block [tokens, hidden]; 'hidden.N', the output of block N, counted\n"

@@ -98,7 +98,7 @@ void add_options(Options& options, GenerateArguments& a) {
   app.add_option("--tokenizer", a.load.tokenizer, "another tokenizer over this model")
       ->type_name("PATH")
       ->group("Model");
-  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights")->group("Model");
+  add_arithmetic(app, a.load, "Model");
   app.add_option("--threads", a.threads, "threads to compute with (default: the machine's cores)")
       ->type_name("N")
       ->group("Model")
@@ -269,7 +269,11 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
   }
   std::optional<LoadedModel> draft;
   if (!a.draft_model.empty()) {
-    draft = load({.model = a.draft_model, .tokenizer = "", .exact = a.load.exact, .needs_tokenizer = false});
+    draft = load({.model = a.draft_model,
+                  .tokenizer = "",
+                  .exact = a.load.exact,
+                  .int8 = a.load.int8,
+                  .needs_tokenizer = false});
     check_draft_tokenizer(*draft, a.draft_model, loaded);
     request.assistant_model = draft->model.get();
   }

@@ -80,6 +80,23 @@ void check_tokenizer(const text::Tokenizer& tokenizer, const std::string& name, 
   }
 }
 
+ops::Arithmetic arithmetic_of(const LoadRequest& request) {
+  if (request.exact) return ops::Arithmetic::kExact;
+  return request.int8 ? ops::Arithmetic::kInt8 : ops::Arithmetic::kFast;
+}
+
+void add_arithmetic(CLI::App& app, LoadRequest& request, const std::string& group) {
+  auto* exact = app.add_flag("--exact", request.exact, "fp32 arithmetic over quantised weights");
+  auto* int8 =
+      app.add_flag("--int8", request.int8,
+                   "int8 activations also where the processor has tiles of bfloat16: faster a token at a "
+                   "time, slower for prompts");
+  int8->excludes(exact);
+  if (group.empty()) return;
+  exact->group(group);
+  int8->group(group);
+}
+
 LoadedModel load(const LoadRequest& request) {
   if (request.model.empty()) throw UsageError("--model is missing");
   const auto start = std::chrono::steady_clock::now();
@@ -91,7 +108,7 @@ LoadedModel load(const LoadRequest& request) {
   loaded.generation_config = checkpoint.generation_config();
   bar.update(1, 3, "model");
   models::LoadOptions options;
-  options.arithmetic = request.exact ? ops::Arithmetic::kExact : ops::Arithmetic::kFast;
+  options.arithmetic = arithmetic_of(request);
   loaded.model = models::load_model(checkpoint, options);
   bar.update(2, 3, "tokenizer");
   const bool own = has_tokenizer(loaded.path);

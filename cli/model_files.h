@@ -1,5 +1,6 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -22,8 +23,15 @@ struct LoadRequest {
   std::string model;      ///< path or hub name
   std::string tokenizer;  ///< folder or GGUF to use instead of the model's own, or empty
   bool exact = false;     ///< fp32 arithmetic over quantised weights
+  bool int8 = false;      ///< int8 activations, whatever else the processor has
   bool needs_tokenizer = true;
 };
+
+/// What --exact and --int8 ask for.
+ops::Arithmetic arithmetic_of(const LoadRequest& request);
+
+/// --exact and --int8.
+void add_arithmetic(CLI::App& app, LoadRequest& request, const std::string& group = "");
 
 /// Loads a model and its tokenizer, with a progress bar where there is a terminal.
 /// @throws UsageError without a model; ArgumentError when the tokenizer cannot belong to the model;

@@ -44,7 +44,7 @@ void add_options(Options& options, ExtractArguments& a) {
   app.add_option("--tokenizer", a.load.tokenizer, "another tokenizer over this model")
       ->type_name("PATH")
       ->group("Model");
-  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights")->group("Model");
+  add_arithmetic(app, a.load, "Model");
   app.add_option("--threads", a.threads, "threads to compute with (default: the machine's cores)")
       ->type_name("N")
       ->group("Model")

@@ -47,7 +47,7 @@ void add_options(Options& options, SweepArguments& a) {
   };
   text("-m,--model", a.load.model, "folder, .gguf file or hub name", "PATH", "Model");
   text("--tokenizer", a.load.tokenizer, "another tokenizer over this model", "PATH", "Model");
-  app.add_flag("--exact", a.load.exact, "fp32 arithmetic over quantised weights")->group("Model");
+  add_arithmetic(app, a.load, "Model");
   app.add_option("--threads", a.threads, "threads to compute with (default: the machine's cores)")
       ->type_name("N")
       ->group("Model")

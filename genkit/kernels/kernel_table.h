@@ -62,6 +62,7 @@ enum class ActivationKind : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu
 
 /// Products of rounded activations with a weight of any quantised format; `in` is a multiple of 32.
 struct RoundedProduct {
+  const char* name;  ///< what activations are rounded to: "int8" or "bf16"
   /// Bytes of `rows` rounded activations.
   size_t (*size)(int64_t rows, int64_t in);
   /// Rounds activations [kRowBlock * block, kRowBlock * (block + 1)) of x [rows, in] to their places in

@@ -46,8 +46,9 @@ std::unique_ptr<Model> load_model(io::Checkpoint& checkpoint, const LoadOptions&
     if (row.family != config.family) continue;
     std::unique_ptr<Model> model = row.make(std::move(config), checkpoint, options);
     // The copy keeps the files mapped, as the weights do.
-    model->set_fingerprint([checkpoint, exact = options.arithmetic == ops::Arithmetic::kExact] {
-      return checkpoint.fingerprint() + (exact ? "-exact" : "");
+    model->set_fingerprint([checkpoint, arithmetic = options.arithmetic] {
+      const std::string name = ops::name_of(arithmetic);
+      return checkpoint.fingerprint() + (name == "fp32" ? "-exact" : name == "bf16" ? "-bf16" : "");
     });
     return model;
   }

@@ -10,7 +10,8 @@
 namespace genkit::models {
 
 struct LoadOptions {
-  ops::Arithmetic arithmetic = ops::Arithmetic::kFast;  ///< of products with quantised weights
+  ops::Arithmetic arithmetic =
+      ops::Arithmetic::kFast;  ///< of products with quantised weights; a head's kFast is kInt8
 };
 
 /// Builds the model that a checkpoint's configuration describes, of any supported family. Weights

@@ -18,6 +18,9 @@ enum class Arithmetic : uint8_t {
   kExact,  ///< fp32 arithmetic over the dequantised weights
 };
 
+/// What products with quantised weights are on this machine: "fp32", "int8" or "bf16".
+std::string name_of(Arithmetic arithmetic);
+
 /// A weight of a model, in the format its file has: a matrix [out, in], a vector [n], or a stack
 /// of expert matrices [experts, out, in]. Immutable and cheap to copy; `data` may point into a
 /// memory-mapped file, which it keeps mapped.

@@ -58,6 +58,12 @@ void check_affine(const Weight& w, int64_t in) {
 
 }  // namespace
 
+std::string name_of(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::kExact) return "fp32";
+  const kernels::KernelTable& table = kernels::active_table();
+  return (arithmetic == Arithmetic::kInt8 ? table.linear_int8 : table.linear_fast).name;
+}
+
 kernels::Product product_of(WeightFormat format, Arithmetic arithmetic) {
   if (!is_quantized(format) || arithmetic == Arithmetic::kExact) return kernels::Product::kF32;
   return arithmetic == Arithmetic::kInt8 ? kernels::Product::kInt8 : kernels::Product::kFast;

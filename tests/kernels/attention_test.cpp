@@ -140,7 +140,7 @@ TEST(Attention, IsNearTheTruthAtEveryLength) {
 
 // Queries, keys and values of this cache have been rounded to bfloat16 before, so that what is left is the
 // rounding of probabilities: half of 2^-8 of each, of values up to 4, most of it averaged away where slots
-// are many. Measured at most 5.2e-3.
+// are many. Measured at most 8.6e-4.
 TEST(Attention, FastIsNearTheTruthOfRoundedNumbers) {
   for (const auto* table : all_tables()) {
     for (AttentionShape s : fast_shapes()) {
@@ -156,7 +156,7 @@ TEST(Attention, FastIsNearTheTruthOfRoundedNumbers) {
           for (int h = 0; h < s.heads; ++h) {
             const auto expected = reference(s, cache, &q[(t * s.heads + h) * s.head_dim], position + t, h);
             for (int i = 0; i < s.value_dim; ++i)
-              ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], 1e-2)
+              ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], 3e-3)
                   << table->name << " head_dim " << s.head_dim << " position " << position + t;
           }
         }

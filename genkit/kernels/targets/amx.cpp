@@ -13,7 +13,7 @@ namespace {
 
 constexpr KernelTable make_tile_table() {
   KernelTable table = make_table("amx");
-  table.linear_fast = {bf16_size, round_to_bf16, linear_bf16_scratch, linear_bf16, 256};
+  table.linear_fast = {"bf16", bf16_size, round_to_bf16, linear_bf16_scratch, linear_bf16, 256};
   table.attend_fast_scratch = attend_bf16_scratch;
   table.attend_fast = attend_bf16;
   return table;
