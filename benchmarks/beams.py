@@ -5,7 +5,7 @@
         --python PYTHON --ctranslate2 FOLDER --transformers FOLDER
 
 PYTHON is one that has the peers; either may be left out. Runs alternate, so that a machine that slows down slows all
-of them; a figure is the median of 64 / seconds, prompt and search together and loading not, and the ratio is that of
+of them; a figure is the median of 64 / seconds, prompt and search together, loading and a first search not, and the ratio is that of
 ours to the faster peer of the same round. EOS is forbidden before the end, so that every search has 64 steps.
 """
 
@@ -68,13 +68,15 @@ class Peer:
 
 
 def run_own(arguments):
-    count = str(arguments.new_tokens)
-    command = [arguments.program, "generate", "--model", arguments.model, "--prompt-ids", ",".join(map(str, PROMPT)),
-               "--num-beams", str(arguments.beams), "--max-new-tokens", count, "--min-new-tokens", count,
-               "--threads", str(arguments.threads), "--output", "json"]  # fmt: skip
-    result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    timings = result["timings"]
-    return timings["prefill_s"] + timings["decode_s"], result["rows"][0]["ids"]
+    # The same prompt twice, one after the other; the first is the warm-up that the peers have.
+    count, ids = str(arguments.new_tokens), ",".join(map(str, PROMPT))
+    command = [arguments.program, "generate", "--model", arguments.model, "--prompt-ids", ids, "--prompt-ids", ids,
+               "--batch-size", "1", "--num-beams", str(arguments.beams), "--max-new-tokens", count,
+               "--min-new-tokens", count, "--threads", str(arguments.threads), "--output", "jsonl"]  # fmt: skip
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    first, second = (json.loads(line) for line in output.splitlines())
+    seconds = [line["timings"]["prefill_s"] + line["timings"]["decode_s"] for line in (first, second)]
+    return seconds[1] - seconds[0], second["ids"]
 
 
 def main():
