@@ -3,14 +3,15 @@
 
     benchmarks/prompt_lookup.py --program build/bin/mlxgk --model models/gemma-3-270m-q4_k_m.gguf
 
-Runs alternate, so that a machine that slows down slows both; the figures are medians. Drawn texts take the same
-tokens with and without, which is checked, as is every other.
+Runs alternate, so that a machine that slows down slows both; the figures are medians. Every pair is written to standard
+error as soon as it is there. Drawn texts take the same tokens with and without, which is checked, as is every other.
 """
 
 import argparse
 import json
 import statistics
 import subprocess
+import sys
 
 CODE = '''The file before the change:
 
@@ -99,7 +100,7 @@ def main():
     arguments = parser.parse_args()
     speeds = {name: ([], []) for name, _, _ in CASES}
     counts = {}
-    for _ in range(arguments.repeat):
+    for number in range(arguments.repeat):
         for name, text, options in CASES:
             plain, row = run(arguments, text, options)
             lookup, same = run(arguments, text, [*options, "--prompt-lookup-num-tokens", str(arguments.lookup)])
@@ -107,6 +108,7 @@ def main():
             speeds[name][0].append(plain)
             speeds[name][1].append(lookup)
             counts[name] = same["drafted"], same["accepted"]
+            print(f"round {number + 1}: {name:<14} {plain:6.1f} {lookup:6.1f}", file=sys.stderr, flush=True)
     for name, (plain, lookup) in speeds.items():
         a, b = statistics.median(plain), statistics.median(lookup)
         print(f"{name:<14} plain {a:6.1f}/s  lookup {b:6.1f}/s  ratio {b / a:.2f}  drafted {counts[name][0]}, "

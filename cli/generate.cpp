@@ -280,8 +280,9 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
   for (const PromptSource& source : sources) {
     if (source.config && a.output == "text") {
       const std::string at = source.where + ": ";
-      refuse_in_text(*source.config, {at + "top_logprobs", at + "output_scores", at + "output_logits",
-                                      at + "num_return_sequences"});
+      refuse_in_text(*source.config,
+                     {at + "top_logprobs", at + "output_scores", at + "output_logits",
+                      at + "num_return_sequences", at + "prompt_logprobs", at + "output_transition_scores"});
     }
     request.prompts.push_back(
         {.ids = to_ids(source, loaded.tokenizer.get(), a.chat), .config = source.config});

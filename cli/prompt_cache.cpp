@@ -44,6 +44,10 @@ std::shared_ptr<generate::PrefixStore> PromptCacheFlags::open(
     if (!config.values.use_cache.value_or(true)) {
       throw UsageError("--prompt-cache: has no effect where use_cache is false");
     }
+    if (config.values.prompt_logprobs) {
+      throw UsageError(
+          "--prompt-cache: has no effect with prompt_logprobs, which needs the whole prompt computed");
+    }
     if (config.mode == config::GenerationMode::kContrastive) {
       throw UsageError(
           fmt::format("--prompt-cache: has no effect in {} decoding, which looks at the states of "

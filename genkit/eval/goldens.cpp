@@ -40,6 +40,7 @@ constexpr std::array kFormats = {
     GoldenFormat{"jinja", run_jinja},
     GoldenFormat{"published_templates", run_published_templates},
     GoldenFormat{"gemma3_270m", run_real_model, "greedy"},
+    GoldenFormat{"gemma3_270m_modes", run_real_model, "modes"},
     GoldenFormat{"gemma3_270m_steering", run_real_model_steering, "runs"},
     GoldenFormat{"steering", run_steering},
     GoldenFormat{"training", run_training},

@@ -1,4 +1,5 @@
 // gemma3_270m.json: greedy continuations, perplexity and encodings of a real model from its GGUF.
+// gemma3_270m_modes.json: sequences of other modes.
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -68,6 +69,25 @@ void check_greedy(const RealModel& real, const JsonView& c) {
   }
 }
 
+void check_mode(const RealModel& real, const JsonView& c) {
+  generate::GenerationRequest request;
+  request.prompts = {{.ids = c.at("prompt_ids").integers<int32_t>()}};
+  request.model_defaults = generate::GenerationConfig::from_model(real.generation_config);
+  request.config = generate::GenerationConfig::from_caller(c.at("params").json(), "params");
+  const generate::GeneratedRow row =
+      generate::generate(*real.model, real.tokenizer.get(), request).rows.at(0);
+  std::vector<std::vector<int32_t>> ids = {row.ids};
+  std::vector<float> scores = {row.sequence_score.value_or(0)};
+  for (const generate::GeneratedRow& other : row.others) {
+    ids.push_back(other.ids);
+    scores.push_back(other.sequence_score.value_or(0));
+  }
+  expect_rows("new_ids", ids, id_rows(c.at("new_ids")));
+  if (const auto want = c.find("sequences_scores")) {
+    expect_close("sequences_scores", scores, floats(*want), kLogprob);
+  }
+}
+
 void check_perplexity(const RealModel& real, const JsonView& c) {
   const auto ids = c.at("ids").integers<int32_t>();
   expect_ids("ids", real.tokenizer->encode(c.at("text").string()), ids);
@@ -112,6 +132,7 @@ void run_list(const GoldenFile& file, GoldenReport& report, const char* list, Ch
 
 void run_real_model(const GoldenFile& file, GoldenSet& set, GoldenReport& report) {
   run_list(file, report, "greedy", [&](const JsonView& c) { check_greedy(set.real_model(), c); });
+  run_list(file, report, "modes", [&](const JsonView& c) { check_mode(set.real_model(), c); });
   run_list(file, report, "perplexity", [&](const JsonView& c) { check_perplexity(set.real_model(), c); });
   run_list(file, report, "encode", [&](const JsonView& c) { check_encode(*set.real_tokenizer(), c); });
 }

@@ -91,7 +91,6 @@ void Beams::read(std::span<const FeedOutput> outputs) {
     logits_.push_back(outputs[feed++].last_logits());
     if (beams_.front().unconditional) unconditional_logits_.push_back(outputs[feed++].last_logits());
   }
-  setup_.key.step = static_cast<uint64_t>(new_tokens());
 }
 
 void Beams::go_on(cache::KvCache& cache, std::vector<BeamGrowth> chosen) {
@@ -257,7 +256,8 @@ std::vector<Continuation> Beams::choose(int count, int width, const ChooseContin
     for (float& value : filler) value -= kFiller;
     scores.resize(static_cast<size_t>(width), filler);
   }
-  std::vector<Continuation> chosen = choose(scores, count, setup_.key);
+  std::vector<Continuation> chosen =
+      choose(scores, count, setup_.key_after(beams_.front().path.context.size()));
   const bool any = std::any_of(chosen.begin(), chosen.end(),
                                [](const Continuation& next) { return next.score > logits::kRemoved; });
   if (!any) fail("every token is removed, so that none can be chosen");

@@ -32,15 +32,6 @@ Feed CacheRow::feed(cache::KvCache& cache, std::span<const int32_t> draft) {
   return feed;
 }
 
-Feed CacheRow::feed_until(cache::KvCache& cache, size_t end, int logits) {
-  Feed out = feed(cache);
-  const size_t left = tokens_.size() - end;
-  out.tokens.resize(out.tokens.size() - left);
-  out.row_tokens = out.row_tokens.first(end);
-  out.logits = logits;
-  return out;
-}
-
 int CacheRow::room_for_draft() const {
   const std::optional<int>& border = settings_.border;
   return border && length() <= *border ? *border - length() : std::numeric_limits<int>::max();

@@ -35,8 +35,6 @@ class CacheRow {
   /// What the slot does not hold yet, and after it a draft, with the logits that decide about it; takes a
   /// slot where there is none. @param draft at most room_for_draft() tokens.
   Feed feed(cache::KvCache& cache, std::span<const int32_t> draft = {});
-  /// What the slot does not hold yet of the first `end` tokens, with the logits of the last `logits`.
-  Feed feed_until(cache::KvCache& cache, size_t end, int logits);
   /// How long a draft may be: no pass may go over the border.
   int room_for_draft() const;
   /// Takes what is left of a draft out of the slot: all but the row's own tokens before the last.

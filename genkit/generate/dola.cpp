@@ -145,14 +145,13 @@ void Dola::contrast(const FeedOutput& output) {
 int32_t Dola::choose(const logits::Scores& scores) const {
   try {
     if (!config::draws(setup_.config.mode)) return logits::argmax(scores);
-    return logits::sample(scores, setup_.key);
+    return logits::sample(scores, setup_.key_after(output_.context().size()));
   } catch (const Error& error) {
     output_.fail(error.what());
   }
 }
 
 void Dola::advance(cache::KvCache&, std::span<const FeedOutput> outputs, std::vector<StreamEvent>& events) {
-  setup_.key.step = output_.new_tokens();
   contrast(outputs[0]);
   if (unconditional_) {
     logits::guide(scores_, outputs[1].last_logits(), *setup_.config.values.guidance_scale);

@@ -46,9 +46,9 @@ void run_pass(DraftModel& draft, std::vector<Progress>& feeds, size_t room) {
                           .slot = p.feed.slot,
                           .position = draft.cache.length(p.feed.slot),
                           .rope_length = p.feed.rope_length,
-                          .logits = p.left() == count ? 1 : 0});
+                          .logits = p.left() == count ? p.feed.logits : 0});
     p.done += count;
-    if (p.left() == 0) complete.push_back(&p);
+    if (p.left() == 0 && p.feed.logits > 0) complete.push_back(&p);
   }
   if (complete.empty()) input.logits = models::LogitsFor::kNone;
   input.tokens = mx::array(tokens.data(), {static_cast<int>(tokens.size())}, mx::int32);
@@ -73,6 +73,25 @@ DraftModel make_draft_model(const models::Model& draft, const models::Model& mod
   }
   const double own = weights_of(model.config());
   return {draft, draft.make_cache(), own > 0 ? weights_of(draft.config()) / own : 1};
+}
+
+std::vector<Drafter*> catch_up_drafts(DraftModel& draft, std::span<Drafter* const> drafters, int chunk) {
+  constexpr size_t kFew = 64;  // what drafts leave to be fed is fewer; more is a prompt
+  std::vector<Progress> feeds;
+  std::vector<Drafter*> behind;
+  size_t tokens = 0;
+  for (Drafter* drafter : drafters) {
+    std::optional<Feed> feed = drafter->feed();
+    if (!feed || feed->tokens.size() <= std::min(kFew, static_cast<size_t>(chunk))) continue;
+    tokens += feed->tokens.size();
+    feed->logits = 0;
+    behind.push_back(drafter);
+    feeds.push_back({drafter, *std::move(feed)});
+  }
+  if (tokens <= static_cast<size_t>(chunk)) return {};
+  for (Progress& p : feeds) p.feed.tokens.pop_back();  // whose logits begin the draft
+  run_pass(draft, feeds, static_cast<size_t>(chunk));
+  return behind;
 }
 
 void run_drafts(DraftModel& draft, std::span<Drafter* const> drafters, int chunk) {

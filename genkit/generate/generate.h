@@ -50,7 +50,7 @@ struct Prompt {
   std::vector<int32_t> attention_mask = {};
   /// What guidance_scale leads away from; empty: the prompt's last token alone.
   std::vector<int32_t> negative_prompt_ids = {};
-  /// What stands for the row in the sampling key (seed, row, step); nothing: its place in the batch.
+  /// What stands for the row in the sampling key (seed, row, position); nothing: its place in the batch.
   std::optional<uint64_t> row_key = {};
 };
 

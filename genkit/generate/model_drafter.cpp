@@ -47,8 +47,7 @@ std::optional<Feed> ModelDrafter::feed() {
 
 bool ModelDrafter::choose(std::vector<float>& values) {
   logits::Scores scores(values);
-  logits::DrawKey key = setup_.key;
-  key.step = context_.size() - setup_.prompt.ids.size();
+  const logits::DrawKey key = setup_.key_after(context_.size());
   try {
     chain_.apply({context_}, scores);
     const int32_t id = config::draws(setup_.config.mode) ? logits::sample(scores, key, logits::kDraftDraw)

@@ -14,25 +14,26 @@ std::vector<TokenLogprob> best_logprobs(std::span<const float> logits, double no
   return out;
 }
 
-PromptScores::PromptScores(std::vector<int32_t> tokens, int top) : tokens_(std::move(tokens)), top_(top) {
+PromptScores::PromptScores(std::vector<int32_t> tokens, int virtual_tokens, int top)
+    : tokens_(std::move(tokens)), first_(static_cast<size_t>(virtual_tokens)), top_(top) {
+  if (first_ > 0) return;
   logprobs_.push_back(std::numeric_limits<float>::quiet_NaN());
   best_.emplace_back();
 }
 
-void PromptScores::add(const FeedOutput& output) {
-  const size_t count = end() - done_;
-  const size_t first = output.count() - count;
-  for (size_t i = 0; i < count && done_ + i + 1 < tokens_.size(); ++i) {
-    const std::span<const float> logits = output.logits(first + i);
-    const double norm = logits::log_sum_exp(logits);
-    const int32_t next = tokens_[done_ + i + 1];
-    logprobs_.push_back(static_cast<float>(logits[static_cast<size_t>(next)] - norm));
-    best_.push_back(best_logprobs(logits, norm, top_));
+void PromptScores::add(std::span<const float> logits, size_t vocab) {
+  for (size_t at = 0; at < logits.size(); at += vocab) {
+    const size_t next = ++done_;
+    if (next < first_ || next >= tokens_.size()) continue;
+    const std::span<const float> scores = logits.subspan(at, vocab);
+    const double norm = logits::log_sum_exp(scores);
+    logprobs_.push_back(static_cast<float>(scores[static_cast<size_t>(tokens_[next])] - norm));
+    best_.push_back(best_logprobs(scores, norm, top_));
   }
-  done_ += count;
 }
 
 void PromptScores::give_to(GeneratedRow& row) {
+  if (done_ < tokens_.size()) return;
   row.prompt_logprobs = std::move(logprobs_);
   row.prompt_top_logprobs = std::move(best_);
 }

@@ -9,6 +9,10 @@ logits::TokenBytes RowSetup::token_bytes() const {
   };
 }
 
+logits::DrawKey RowSetup::key_after(size_t ids) const {
+  return {.seed = key.seed, .row = key.row, .step = ids - static_cast<size_t>(prompt.padding)};
+}
+
 logits::Chain RowSetup::chain(int min_tokens_to_keep) const {
   return logits::Chain({.config = config.values,
                         .mode = config.mode,

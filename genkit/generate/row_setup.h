@@ -25,7 +25,7 @@ struct RowSetup {
   const models::Model* model = nullptr;
   PreparedPrompt prompt;
   EffectiveConfig config;
-  logits::DrawKey key;  ///< seed and row; the step is counted by the strategy
+  logits::DrawKey key;  ///< seed and row
   int vocab_size = 0;
   CacheSettings cache;
   const text::Tokenizer* tokenizer = nullptr;
@@ -44,6 +44,8 @@ struct RowSetup {
   /// option and each callback reaches all of them.
   /// @param min_tokens_to_keep of warpers: with sampling beams the number of EOS ids + 1.
   logits::Chain chain(int min_tokens_to_keep = 1) const;
+  /// What the next token of this row is drawn with. @param ids that it has so far, padding included.
+  logits::DrawKey key_after(size_t ids) const;
   /// A token's text, from the tokenizer; null without one.
   logits::TokenBytes token_bytes() const;
 };

@@ -41,9 +41,9 @@ void SampledSequences::advance(cache::KvCache& cache, std::span<const FeedOutput
   if (!forked_) {
     // All go on from the same prompt, with the same logits, and draw by themselves: they fork before the
     // first has added a token.
-    forked_ = rows_[0]->at_last_of_prompt();
-    for (size_t i = 1; i < rows_.size() && forked_; ++i) rows_[i]->begin_as(*rows_[0], cache);
-    for (size_t i = 0; i < (forked_ ? rows_.size() : 1); ++i) advance_row(i, cache, outputs, events);
+    forked_ = true;
+    for (size_t i = 1; i < rows_.size(); ++i) rows_[i]->begin_as(*rows_[0], cache);
+    for (size_t i = 0; i < rows_.size(); ++i) advance_row(i, cache, outputs, events);
     return;
   }
   size_t at = 0;

@@ -22,7 +22,6 @@ class SampledSequences : public Strategy {
   std::vector<Feed> plan(cache::KvCache& cache) override;
   void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                std::vector<StreamEvent>& events) override;
-  bool prompt_done() const override { return forked_; }
   bool finished() const override;
   bool done() const override;
   void cancel(std::vector<StreamEvent>& events) override;

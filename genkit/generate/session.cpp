@@ -13,6 +13,7 @@
 #include "genkit/base/error.h"
 #include "genkit/generate/make_drafter.h"
 #include "genkit/generate/make_strategy.h"
+#include "genkit/generate/prompt_scores.h"
 #include "genkit/models/hidden_capture.h"
 
 namespace genkit::generate {
@@ -35,6 +36,11 @@ struct GenerationSession::Row {
   size_t prompt_fed = 0;
   bool prompt_done = false;
   bool released = false;
+  Drafter* behind = nullptr;  ///< whose draft has begun, and whose prompt the draft model is still running
+  std::optional<PromptScores> prompt_scores;  ///< where they are asked for
+
+  /// Whether that feed is the prompt, and scores of its tokens are wanted.
+  bool scores_prompt(size_t feed) const { return prompt_scores && feed == 0 && feeds_prompt && !prompt_done; }
 };
 
 /// A row's share of one pass: part of one feed.
@@ -119,8 +125,8 @@ std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt
   setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr,
                                  draft_.has_value());
   const std::string name = fmt::format("prompt {}", number);
-  setup.prompt = prepare_prompt(prompt, setup.config, model_, name,
-                                prefix_tokens(options_.hooks, static_cast<int64_t>(number), name));
+  const int virtual_tokens = prefix_tokens(options_.hooks, static_cast<int64_t>(number), name);
+  setup.prompt = prepare_prompt(prompt, setup.config, model_, name, virtual_tokens);
   setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
   setup.vocab_size = model_.config().vocab_size;
   setup.cache = cache_settings(setup.config);
@@ -133,9 +139,11 @@ std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt
   setup.choose_continuations = options_.choose_continuations;
   prepare_drafts(setup);
   setup.clock = options_.clock;
-  // What is begun from has no logits any more.
-  if (setup.config.values.prompt_logprobs) setup.cache.prefixes = nullptr;
   auto row = std::make_unique<Row>();
+  if (const std::optional<int> top = setup.config.values.prompt_logprobs) {
+    setup.cache.prefixes = nullptr;  // what is begun from has no logits any more
+    row->prompt_scores.emplace(setup.prompt.tokens, virtual_tokens, *top);
+  }
   row->prompt = setup.prompt.tokens;
   row->cache = setup.cache;
   row->strategy = make_strategy(std::move(setup));
@@ -157,7 +165,7 @@ void GenerationSession::check(const Prompt& prompt, const GenerationConfig& conf
 
 void GenerationSession::plan() {
   std::vector<Row*> idle;
-  std::vector<Drafter*> drafters;
+  std::vector<Drafter*> drafters, behind;
   bool waiting = false;
   for (const auto& [number, row] : rows_) {
     if (row->strategy->done() || !row->feeds.empty()) continue;
@@ -166,10 +174,23 @@ void GenerationSession::plan() {
       continue;
     }
     idle.push_back(row.get());
-    if (Drafter* drafter = row->strategy->begin_draft()) drafters.push_back(drafter);
+    if (!row->behind) row->behind = row->strategy->begin_draft();
+    if (row->behind) drafters.push_back(row->behind);
   }
-  if (draft_) run_drafts(*draft_, drafters, options_.prefill_chunk);
-  for (Row* row : idle) plan(*row);
+  const auto is_behind = [&](const Drafter* drafter) {
+    return drafter && std::find(behind.begin(), behind.end(), drafter) != behind.end();
+  };
+  if (draft_) {
+    behind = catch_up_drafts(*draft_, drafters, options_.prefill_chunk);
+    std::erase_if(drafters, is_behind);
+    run_drafts(*draft_, drafters, options_.prefill_chunk);
+  }
+  catching_up_ = !behind.empty();
+  for (Row* row : idle) {
+    if (is_behind(row->behind)) continue;
+    row->behind = nullptr;
+    plan(*row);
+  }
   if (!waiting && prefixes_ && !options_.prefixes) prefixes_->clear();
 }
 
@@ -187,6 +208,7 @@ std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
       // Single tokens are what decoding is made of: they go in any case.
       size_t count = left == 1 && row->prompt_done ? 1 : std::min(left, room);
       if (i == 0) count = up_to_fork(*row, count);
+      if (row->scores_prompt(i)) count = std::min(count, PromptScores::kPiece);
       if (count == 0) continue;
       room -= std::min(room, count);
       pieces.push_back({row.get(), i, row->fed[i], count});
@@ -306,7 +328,8 @@ void GenerationSession::run(const std::vector<Piece>& pieces) {
          .slot = feed.slot,
          .position = cache_.length(feed.slot),
          .rope_length = feed.rope_length,
-         .logits = logits_in(feed, piece.begin, piece.count),
+         .logits = piece.row->scores_prompt(piece.feed) ? static_cast<int>(piece.count)
+                                                        : logits_in(feed, piece.begin, piece.count),
          .row = static_cast<int64_t>(piece.row->number),
          .prompt_length = feed.prompt_length,
          .tokens = feed.row_tokens.first(feed.row_tokens.empty() ? 0 : feed.row_tokens.size() - left)});
@@ -340,7 +363,11 @@ void GenerationSession::hand_out(const std::vector<Piece>& pieces, const models:
     FeedOutput& output = piece.row->outputs[piece.feed];
     if (const size_t count = static_cast<size_t>(input.rows[i].logits); count > 0) {
       const size_t vocab = static_cast<size_t>(logits->shape(-1));
-      output.add_logits({logits->data<float>() + logits_done * vocab, count * vocab}, vocab, *logits);
+      const std::span<const float> values{logits->data<float>() + logits_done * vocab, count * vocab};
+      const Feed& feed = piece.row->feeds[piece.feed];
+      const auto own = static_cast<size_t>(logits_in(feed, piece.begin, piece.count));
+      if (piece.row->scores_prompt(piece.feed)) piece.row->prompt_scores->add(values, vocab);
+      if (own > 0) output.add_logits(values.last(own * vocab), vocab, *logits);
       logits_done += count;
     }
     const std::vector<Capture>& captures = piece.row->feeds[piece.feed].captures;
@@ -366,7 +393,7 @@ bool GenerationSession::advance() {
     for (size_t i = 0; i < row->feeds.size(); ++i) complete &= row->fed[i] == row->feeds[i].tokens.size();
     if (!complete) continue;
     row->strategy->advance(cache_, {row->outputs.data(), row->feeds.size()}, events_);
-    row->prompt_done = row->strategy->prompt_done();
+    row->prompt_done = true;
     if (!row->strategy->has_more()) row->feeds.clear();
     any = true;
   }
@@ -379,7 +406,7 @@ bool GenerationSession::step() {
   // a caller can end a row at any of them.
   if (!advance()) {
     const std::vector<Piece> pieces = next_pass();
-    if (pieces.empty()) return false;
+    if (pieces.empty()) return catching_up_;
     run(pieces);
     hand_over(pieces);
     advance();
@@ -439,6 +466,7 @@ GeneratedRow GenerationSession::take(size_t number) {
     throw ArgumentError(fmt::format("row {}: has no result to take", number));
   }
   GeneratedRow result = found->second->strategy->take();
+  if (found->second->prompt_scores) found->second->prompt_scores->give_to(result);
   rows_.erase(found);
   return result;
 }

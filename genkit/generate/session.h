@@ -115,7 +115,8 @@ class GenerationSession {
   uint64_t fallback_seed_;
   cache::KvCache cache_;
   std::optional<DraftModel> draft_;
-  int slack_ = 0;  ///< of both caches: the longest draft of any row
+  int slack_ = 0;             ///< of both caches: the longest draft of any row
+  bool catching_up_ = false;  ///< the draft model has prompts left to run
   std::shared_ptr<PassCost> pass_cost_ = std::make_shared<PassCost>();
   std::map<size_t, std::unique_ptr<Row>> rows_;  ///< by number, until taken
   size_t next_number_ = 0;

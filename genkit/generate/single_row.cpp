@@ -15,10 +15,6 @@ SingleRow::SingleRow(RowSetup setup)
       output_(setup_),
       tokens_(setup_.prompt.tokens, setup_.cache),
       unconditional_(unconditional_branch(setup_)) {
-  const GenerationConfig& config = setup_.config.values;
-  if (config.prompt_logprobs && setup_.sequence == 0) {
-    prompt_scores_.emplace(setup_.prompt.tokens, *config.prompt_logprobs);
-  }
   drafter_ = make_drafter(setup_, chain_);
   output_.result().speculative = drafter_ != nullptr;
 }
@@ -38,12 +34,6 @@ Drafter* SingleRow::begin_draft() {
 std::vector<Feed> SingleRow::plan(cache::KvCache& cache) {
   draft_.clear();
   place_ = 0;
-  if (prompt_scores_) {
-    // The other branch of guidance comes with the last piece.
-    std::vector<Feed> feeds{tokens_.feed_until(cache, prompt_scores_->end(), prompt_scores_->wanted())};
-    if (unconditional_ && at_last_of_prompt()) feeds.push_back(unconditional_->feed(cache));
-    return feeds;
-  }
   if (drafter_ && !output_.finished()) draft_ = drafter_->tokens();
   output_.result().drafted += draft_.size();
   std::vector<Feed> feeds{tokens_.feed(cache, draft_)};
@@ -68,7 +58,6 @@ int32_t SingleRow::named(Choose choose) const {
 int32_t SingleRow::choose(std::span<const float> logits, std::span<const float> unconditional) {
   const bool sampling = config::draws(setup_.config.mode);
   const GenerationConfig& config = setup_.config.values;
-  setup_.key.step = output_.new_tokens();
   const bool plain = chain_.empty() && !unconditional_ && !config.output_scores.value_or(false) &&
                      !config.output_transition_scores.value_or(false);
   if (plain && !sampling) return named([&] { return logits::argmax(logits); });
@@ -83,26 +72,18 @@ int32_t SingleRow::choose(std::span<const float> logits, std::span<const float> 
 }
 
 int32_t SingleRow::draw(logits::Scores& scores) {
+  const logits::DrawKey key = setup_.key_after(output_.context().size());
   if (place_ < draft_.size()) {
     const std::span<float> proposal = drafter_->scores(place_);
     if (!proposal.empty()) {
-      return logits::verify(scores, logits::Scores(proposal), draft_[place_], setup_.key);
+      return logits::verify(scores, logits::Scores(proposal), draft_[place_], key);
     }
   }
-  return logits::sample(scores, setup_.key);
+  return logits::sample(scores, key);
 }
 
 void SingleRow::advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                         std::vector<StreamEvent>& events) {
-  if (prompt_scores_) {
-    const bool last = at_last_of_prompt();
-    prompt_scores_->add(outputs[0]);
-    if (!last) return;
-    prompt_scores_->give_to(output_.result());
-    prompt_scores_.reset();
-  }
-  // Of the prompt's logits, where several were asked for, the last one's decide; there is no draft yet.
-  if (output_.new_tokens() == 0) place_ = outputs[0].count() - 1;
   const bool was_finished = output_.finished();
   const std::span<const float> logits = outputs[0].logits(place_);
   const int32_t id =

@@ -5,7 +5,6 @@
 
 #include "genkit/generate/cache_row.h"
 #include "genkit/generate/drafter.h"
-#include "genkit/generate/prompt_scores.h"
 #include "genkit/generate/row_output.h"
 #include "genkit/generate/row_setup.h"
 #include "genkit/generate/strategy.h"
@@ -25,9 +24,6 @@ class SingleRow : public Strategy {
   bool has_more() const override { return has_more_; }
   void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                std::vector<StreamEvent>& events) override;
-  bool prompt_done() const override { return !prompt_scores_; }
-  /// Whether the feed that is out ends the prompt.
-  bool at_last_of_prompt() const { return !prompt_scores_ || prompt_scores_->last_piece(); }
   /// Takes over what another row of the same prompt holds in the cache, in place of feeding the prompt.
   void begin_as(const SingleRow& other, cache::KvCache& cache);
   bool finished() const override { return output_.finished(); }
@@ -49,12 +45,11 @@ class SingleRow : public Strategy {
   logits::Chain chain_;
   RowOutput output_;
   CacheRow tokens_;
-  std::optional<CacheRow> unconditional_;      ///< the other branch of classifier-free guidance
-  std::vector<float> scores_;                  ///< of the last step, processed
-  std::optional<PromptScores> prompt_scores_;  ///< until the prompt has been fed
-  std::unique_ptr<Drafter> drafter_;           ///< null: one token a pass
-  std::vector<int32_t> draft_;                 ///< that the last feed held
-  size_t place_ = 0;                           ///< of the next token in the last feed's logits
+  std::optional<CacheRow> unconditional_;  ///< the other branch of classifier-free guidance
+  std::vector<float> scores_;              ///< of the last step, processed
+  std::unique_ptr<Drafter> drafter_;       ///< null: one token a pass
+  std::vector<int32_t> draft_;             ///< that the last feed held
+  size_t place_ = 0;                       ///< of the next token in the last feed's logits
   bool has_more_ = false;
 };
 

@@ -83,8 +83,6 @@ class Strategy {
   /// @param events what has become final, appended.
   virtual void advance(cache::KvCache& cache, std::span<const FeedOutput> outputs,
                        std::vector<StreamEvent>& events) = 0;
-  /// False while advance() has only taken part of the prompt.
-  virtual bool prompt_done() const { return true; }
   /// The results are decided.
   virtual bool finished() const = 0;
   /// There is nothing left to run; later than finished() where rows run on (@see GenerationRequest).

@@ -104,7 +104,7 @@ Chain::Chain(const ChainInput& in) {
     if (c.epsilon_cutoff.value_or(0) > 0) add(epsilon_cutoff(*c.epsilon_cutoff, keep));
     if (c.eta_cutoff.value_or(0) > 0) add(eta_cutoff(*c.eta_cutoff, keep));
     if (c.xtc_probability.value_or(0) > 0) {
-      add(xtc(*c.xtc_probability, c.xtc_threshold.value_or(0.1), in.key, prompt_length));
+      add(xtc(*c.xtc_probability, c.xtc_threshold.value_or(0.1), in.key, in.padding));
     }
     if (dynamic) {
       add(dynamic_temperature(c.temperature.value_or(1), *c.dynatemp_range, c.dynatemp_exponent.value_or(1)));

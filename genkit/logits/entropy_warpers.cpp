@@ -14,8 +14,8 @@ namespace {
 
 class Xtc : public Processor {
  public:
-  Xtc(double probability, double threshold, const DrawKey& key, int prompt_length)
-      : probability_(probability), threshold_(threshold), key_(key), prompt_length_(prompt_length) {
+  Xtc(double probability, double threshold, const DrawKey& key, int padding)
+      : probability_(probability), threshold_(threshold), key_(key), padding_(padding) {
     // Draws of its own: the choice of the token must not depend on whether the warper acted.
     constexpr uint64_t kStream = 0x5854435F64726177;
     key_.seed ^= kStream;
@@ -23,7 +23,7 @@ class Xtc : public Processor {
   std::string_view name() const override { return "XtcWarper"; }
   void apply(const Context& context, Scores& scores) const override {
     DrawKey key = key_;
-    key.step = context.ids.size() - static_cast<size_t>(prompt_length_);
+    key.step = context.ids.size() - static_cast<size_t>(padding_);
     if (uniform(key) >= probability_) return;
     const double norm = log_sum_exp(scores);
     if (!std::isfinite(norm)) return;
@@ -42,7 +42,7 @@ class Xtc : public Processor {
  private:
   double probability_, threshold_;
   DrawKey key_;
-  int prompt_length_;
+  int padding_;
 };
 
 class DynamicTemperature : public Processor {
@@ -103,8 +103,8 @@ class Mirostat : public Processor {
 
 }  // namespace
 
-ProcessorPtr xtc(double probability, double threshold, const DrawKey& key, int prompt_length) {
-  return std::make_unique<Xtc>(probability, threshold, key, prompt_length);
+ProcessorPtr xtc(double probability, double threshold, const DrawKey& key, int padding) {
+  return std::make_unique<Xtc>(probability, threshold, key, padding);
 }
 
 ProcessorPtr dynamic_temperature(double temperature, double range, double exponent) {

@@ -151,9 +151,9 @@ ProcessorPtr epsilon_cutoff(double epsilon, int keep = 1);
 ProcessorPtr eta_cutoff(double eta, int keep = 1);
 
 // entropy_warpers.cpp
-/// With `probability`, drawn by (seed, row, step): of the ids that are at least `threshold` probable none
+/// With `probability`, drawn by (seed, row, position): of the ids that are at least `threshold` probable none
 /// but the least probable stays. @source p-e-w 2024, "XTC", as in llama.cpp
-ProcessorPtr xtc(double probability, double threshold, const DrawKey& key, int prompt_length);
+ProcessorPtr xtc(double probability, double threshold, const DrawKey& key, int padding);
 /// Divides by a number from temperature - range (but 0) to temperature + range: the entropy of what is left,
 /// as a share of its maximum, to `exponent` says where between. @source llama.cpp's temp_ext
 ProcessorPtr dynamic_temperature(double temperature, double range, double exponent);

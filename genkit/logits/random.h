@@ -14,7 +14,8 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
 struct DrawKey {
   uint64_t seed = 0;
   uint64_t row = 0;   ///< below 2^48
-  uint64_t step = 0;  ///< new tokens before this one
+  uint64_t step = 0;  ///< tokens of the row before this one, its prompt counted and padding not: so that a
+                      ///< row that is taken up again draws what it would have drawn
 };
 
 /// A number in [0, 1) with 53 random bits. @param draw of several at the same step.

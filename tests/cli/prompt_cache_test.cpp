@@ -67,6 +67,20 @@ TEST(PromptCache, ASavedRowGoesOnAsIfItHadNotStopped) {
   }
 }
 
+TEST(PromptCache, DrawnTokensGoOnWithTheSameSeed) {
+  const TemporaryFolder folder;
+  const std::string file = folder / "row.safetensors", prompt = a_long_prompt();
+  const auto draw = [&](const std::string& ids, const char* count, std::vector<std::string> more) {
+    more.insert(more.end(), {"--prompt-ids", ids, "--max-tokens", count, "--do-sample", "--seed", "3",
+                             "--top-k", "0", "--ignore-eos", "--output", "json"});
+    return row_of(generate("llama", more))["ids"];
+  };
+  const json whole = draw(prompt, "12", {});
+  json ids = draw(prompt, "5", {"--prompt-cache", file, "--prompt-cache-save"});
+  for (const int id : draw(prompt + "," + joined(ids), "7", {"--prompt-cache", file})) ids.push_back(id);
+  EXPECT_EQ(ids, whole);
+}
+
 TEST(PromptCache, WhatCannotBeIsRefusedByName) {
   const TemporaryFolder folder;
   const std::string file = folder / "row.safetensors";
@@ -82,6 +96,10 @@ TEST(PromptCache, WhatCannotBeIsRefusedByName) {
               HasSubstr("--prompt-cache-save: a file holds one prompt, not 2"));
   EXPECT_THAT(message({"--prompt-cache", file, "--prompt-cache-save", "--use-cache", "false"}, 2),
               HasSubstr("--prompt-cache: has no effect where use_cache is false"));
+  EXPECT_THAT(
+      message({"--prompt-cache", file, "--prompt-cache-save", "--prompt-logprobs", "1", "--output", "json"},
+              2),
+      HasSubstr("--prompt-cache: has no effect with prompt_logprobs, which needs the whole prompt"));
   EXPECT_THAT(message({"--prompt-cache", folder / "none/x", "--prompt-cache-save"}, 1),
               HasSubstr("none/x: cannot write: No such file or directory"));
   EXPECT_EQ(message({"--prompt-cache", file, "--prompt-cache-save"}, 0), "");
@@ -156,6 +174,12 @@ TEST(PromptFile, LinesBringTheirOwnOptionsOrAreRefusedByLine) {
   const Outcome text = generate("llama", {"--prompt-file", file, "--max-tokens", "5"});
   EXPECT_EQ(text.code, 2);
   EXPECT_THAT(text.err, HasSubstr("p.jsonl: line 4: num_return_sequences: text output has place for one"));
+  for (const char* option : {R"("prompt_logprobs": 1)", R"("output_transition_scores": true)"}) {
+    std::ofstream(file) << R"({"prompt_ids": [5, 6], )" << option << "}\n";
+    const std::string name = std::string(option).substr(1, std::string(option).find('"', 1) - 1);
+    EXPECT_THAT(generate("llama", {"--prompt-file", file}).err,
+                HasSubstr("p.jsonl: line 1: " + name + ": text output has no place for it"));
+  }
   std::ofstream(file) << R"({"prompt_ids": [5, 6], "max_kv_size": 3, "num_sink_tokens": 3})"
                       << "\n";
   const Outcome wrong = generate("llama", {"--prompt-file", file});

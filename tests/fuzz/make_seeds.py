@@ -114,6 +114,23 @@ def safetensors(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + data
 
 
+def prompt_caches():
+    """Rows of the model in prompt_cache_fuzz.cpp: a full layer, and one with a window of 8."""
+    for name, length, bound, sinks in [("short", 3, 0, 0), ("long", 70, 0, 0), ("bounded", 140, 9, 2), ("no_sinks", 130, 5, 0)]:
+        tensors = {"tokens": ("I32", [length], struct.pack(f"<{length}i", *(i % 100 for i in range(length))))}
+        for layer, (heads, keys, values, window) in enumerate([(2, 2, 3, 0), (1, 2, 2, 8)]):
+            seen = window or bound - sinks or length
+            first = max(0, length - (min(window, bound) if window and bound else seen)) // 64 * 64
+            kinds = [("", length - first)] + ([("sink_", sinks)] if first and sinks and not window else [])
+            for kind, positions in kinds:
+                for part, dim in (("keys", keys), ("values", values)):
+                    shape = [positions, heads, dim]
+                    tensors[f"layers.{layer}.{kind}{part}"] = ("F32", shape, bytes(4 * positions * heads * dim))
+        about = {"format": "mlx-genkit prompt cache", "version": "1", "model": "fuzz", "model_type": "fuzz",
+                 "rope_length": str(length), "max_kv_size": str(bound), "num_sink_tokens": str(sinks)}  # fmt: skip
+        yield name, safetensors(tensors, about)
+
+
 CALLER_OPTIONS = {
     "max_new_tokens": 8, "do_sample": True, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "seed": 3,
     "eos_token_id": [1, 2], "stop_strings": ["end"],
@@ -166,6 +183,9 @@ def seeds():
     hint = {"general.architecture": (STRING, "controlvector"), "controlvector.model_hint": (STRING, "llama"),
             "controlvector.layer_count": (UINT32, 2), "mlx_genkit.method": (STRING, "logistic")}  # fmt: skip
     yield "steering_vectors", "gguf", gguf(hint, [("direction.1", (4,), "F32"), ("direction.3", (4,), "F32")])
+
+    for name, content in prompt_caches():
+        yield "prompt_cache", name, content
 
     for path in sorted(GOLDENS.glob("tokenizers/*/tokenizer.json")):
         yield "tokenizer", path.parent.name, path.read_bytes()

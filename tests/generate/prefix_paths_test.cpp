@@ -102,8 +102,10 @@ TEST_P(PrefixPaths, ContinuedRowsEqualNewOnesWithinABound) {
 }
 
 TEST_P(PrefixPaths, AFileContinuesAsIfNothingHadBeenInterrupted) {
-  for (const int bound : {0, 9}) {
+  config_.seed = 17;
+  for (const auto& [bound, sample] : {std::pair{0, false}, std::pair{0, true}, std::pair{9, true}}) {
     if (bound > 0) config_.max_kv_size = bound;
+    config_.do_sample = sample;
     const Ids prompt = random_ids(long_, 3);
     new_tokens_ = 12;
     const GeneratedRow whole = run({prompt}).rows[0];

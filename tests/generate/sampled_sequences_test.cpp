@@ -113,44 +113,5 @@ TEST(SampledSequences, AKeyWithoutRoomIsRefused) {
   }
 }
 
-TEST(PromptScores, AreThePromptsOwnLogProbabilities) {
-  // Longer than a piece, so that it is fed in several.
-  Ids prompt(2 * PromptScores::kPiece + 7);
-  for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<int32_t>(i * i % FakeModel::kVocab);
-  const FakeModel model;
-  const GeneratedRow row = run(model, {{"max_new_tokens", 3}, {"prompt_logprobs", 2}}, {prompt}).rows.at(0);
-  ASSERT_EQ(row.prompt_logprobs.size(), prompt.size());
-  EXPECT_TRUE(std::isnan(row.prompt_logprobs[0]));
-  EXPECT_TRUE(row.prompt_top_logprobs[0].empty());
-  // The same numbers as of a shorter prompt's next token.
-  for (const size_t at : {size_t{1}, PromptScores::kPiece, prompt.size() - 1}) {
-    const Ids before(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(at));
-    json config = {{"max_new_tokens", 1}, {"top_logprobs", FakeModel::kVocab}};
-    const GeneratedRow next = run(model, config, {before}).rows.at(0);
-    for (const TokenLogprob& token : next.top_logprobs.at(0)) {
-      if (token.id == prompt[at]) EXPECT_FLOAT_EQ(row.prompt_logprobs[at], token.logprob) << at;
-    }
-    EXPECT_EQ(row.prompt_top_logprobs[at].at(0).id, next.top_logprobs.at(0).at(0).id);
-    EXPECT_EQ(row.prompt_top_logprobs[at].size(), 2);
-  }
-  // What follows the prompt is not changed by it.
-  EXPECT_EQ(run(model, {{"max_new_tokens", 3}}, {prompt}).rows.at(0).ids, row.ids);
-}
-
-TEST(PromptScores, ComeWithGuidanceBatchesAndSeveralSequences) {
-  const FakeModel model;
-  const std::vector<Ids> prompts = {kPrompt, {1, 2}};
-  const json base = {{"max_new_tokens", 4}, {"guidance_scale", 1.5}, {"num_return_sequences", 2}};
-  json scored = base;
-  scored["prompt_logprobs"] = 0;
-  const GenerationResult with = run(model, scored, prompts), without = run(model, base, prompts);
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    EXPECT_EQ(with.rows[i].ids, without.rows[i].ids);
-    EXPECT_EQ(with.rows[i].others.at(0).ids, without.rows[i].others.at(0).ids);
-    EXPECT_EQ(with.rows[i].prompt_logprobs.size(), prompts[i].size());
-    EXPECT_EQ(with.timings.prompt_tokens, without.timings.prompt_tokens);
-  }
-}
-
 }  // namespace
 }  // namespace genkit::generate

@@ -177,7 +177,7 @@ TEST(Speculative, TheDraftsOfAllRowsRunTogether) {
   EXPECT_EQ(draft.pass_sizes.back(), 6);
 }
 
-TEST(Speculative, DrawnTokensDependOnSeedRowAndStepAloneWithADraftModelToo) {
+TEST(Speculative, DrawnTokensDependOnSeedRowAndPositionAloneWithADraftModelToo) {
   const FakeModel model;
   FakeModel draft;
   draft.noise = 0.5;
@@ -297,6 +297,43 @@ TEST(Speculative, TheCachesHoldNothingAfterwards) {
   }
   EXPECT_EQ(session.take(second).ids.size(), 9u);
   EXPECT_EQ(session.cache().bytes(), 0u);
+  EXPECT_EQ(session.draft_cache()->bytes(), 0u);
+}
+
+TEST(Speculative, ADraftModelReadsLongPromptsAPassAStep) {
+  const FakeModel model, draft;
+  const std::vector<Ids> prompts = {Ids(330, 4), Ids(150, 9), {5, 6, 7}};
+  const std::string options = R"({"max_new_tokens": 20, "num_assistant_tokens": 4})";
+  const GenerationResult plain = generate(model, nullptr, request_of(prompts, R"({"max_new_tokens": 20})"));
+  GenerationRequest request = request_of(prompts, options);
+  request.assistant_model = &draft;
+  for (const int chunk : {100, 7, 1}) {
+    request.prefill_chunk = chunk;
+    draft.pass_sizes.clear();
+    expect_same(generate(model, nullptr, request), plain, "in chunks");
+    const int longest = *std::max_element(draft.pass_sizes.begin(), draft.pass_sizes.end());
+    EXPECT_LE(longest, std::max(chunk, 2 * 3)) << "a token of each row goes in any case";
+  }
+  // Every step is one pass, so that a row can be ended between two of them.
+  GenerationSession session(model, nullptr, {.assistant_model = &draft, .prefill_chunk = 50});
+  const size_t row = session.add({.ids = prompts[0]}, config_of(options));
+  const size_t other = session.add({.ids = prompts[2]}, config_of(options));
+  draft.pass_sizes.clear();
+  size_t other_before = 0;
+  for (int step = 0; draft.pass_sizes.size() < 4; ++step) {
+    const size_t before = draft.pass_sizes.size();
+    ASSERT_TRUE(session.step());
+    if (draft.pass_sizes.size() > before + 6) ADD_FAILURE() << "the whole prompt in one step";
+    for (const StreamEvent& event : session.events()) other_before += event.row == other;
+    ASSERT_LT(step, 100);
+  }
+  EXPECT_GT(other_before, 1u) << "a row that has nothing to catch up with goes on meanwhile";
+  EXPECT_FALSE(session.ended(row));
+  session.cancel(row);
+  while (session.step()) {
+  }
+  EXPECT_EQ(session.take(row).finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(session.take(other).ids, plain.rows[2].ids);
   EXPECT_EQ(session.draft_cache()->bytes(), 0u);
 }
 

@@ -2,6 +2,7 @@
 
 #include <mlx/ops.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <map>
@@ -16,7 +17,8 @@ namespace mx = mlx::core;
 using nlohmann::json;
 
 const json& all_names() {
-  static const json names = json::parse(std::ifstream(MLXGK_TEST_DATA "/data/gguf_names.json"));
+  static const json names = json::parse(
+      std::ifstream(std::filesystem::path(MLXGK_TEST_DATA).parent_path() / "io/data/gguf_names.json"));
   return names;
 }
 
@@ -48,9 +50,30 @@ mx::array split_qkv(const mx::array& w, int heads) {
   return mx::reshape(mx::swapaxes(mx::reshape(w, split), 0, 1), w.shape());
 }
 
+/// Blocks of 32 with a power of two as their scale, which fp16 holds exactly. @param most the largest code.
+std::string blocks(const std::vector<float>& values, int most) {
+  std::string out;
+  for (size_t at = 0; at < values.size(); at += 32) {
+    float largest = 0;
+    for (size_t i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(values[at + i]));
+    const int exponent = largest > 0 ? std::max(-14, int(std::ceil(std::log2(largest / float(most))))) : 0;
+    const auto code = [&](size_t i) {
+      return int(std::lround(std::clamp(std::ldexp(values[at + i], -exponent), float(-most), float(most))));
+    };
+    out += GgufBuilder::raw(uint16_t((exponent + 15) << 10));
+    if (most > 7) {
+      for (size_t i = 0; i < 32; ++i) out += char(code(i));
+    } else {
+      for (size_t i = 0; i < 16; ++i) out += char((code(i) + 8) | (code(i + 16) + 8) << 4);
+    }
+  }
+  return out;
+}
+
 class Converter {
  public:
-  Converter(const std::filesystem::path& folder, const std::string& family) : names_(all_names().at(family)) {
+  Converter(const std::filesystem::path& folder, const std::string& family, bool quantised)
+      : names_(all_names().at(family)), quantised_(quantised) {
     config_ = json::parse(std::ifstream(folder / "config.json"));
     tensors_ = load_safetensors(folder / "model.safetensors");
     type_ = config_.at("model_type").get<std::string>();
@@ -231,11 +254,26 @@ class Converter {
       for (const auto& [place, array] : stack) arrays.push_back(array);
       const bool stacked = name.ends_with("_exps.weight") || (is("stablelm") && arrays.size() > 1);
       const mx::array whole = stacked ? mx::stack(arrays) : arrays.front();
-      out_.floats(name, {whole.shape().begin(), whole.shape().end()}, floats_of(whole));
+      put_tensor(name, whole);
     }
   }
 
+  void put_tensor(const std::string& name, const mx::array& a) {
+    const std::vector<uint64_t> shape(a.shape().begin(), a.shape().end());
+    const bool plain = a.ndim() < 2 || a.shape(-1) % 32 != 0 ||
+                       name.find("ffn_gate_inp") != std::string::npos || name.starts_with("position_embd");
+    if (!quantised_ || plain) {
+      out_.floats(name, shape, floats_of(a));
+      return;
+    }
+    constexpr uint32_t kQ4_0 = 2, kQ8_0 = 8;
+    const bool wide = ++matrices_ % 2 == 1;
+    out_.tensor(name, shape, wide ? kQ8_0 : kQ4_0, blocks(floats_of(a), wide ? 127 : 7));
+  }
+
   const json& names_;
+  bool quantised_;
+  int matrices_ = 0;
   json config_;
   std::map<std::string, mx::array> tensors_;
   std::string type_, prefix_;
@@ -244,8 +282,8 @@ class Converter {
 
 }  // namespace
 
-GgufBuilder gguf_of_golden(const std::filesystem::path& models, const std::string& family) {
-  return Converter(models / family, family).convert();
+GgufBuilder gguf_of_golden(const std::filesystem::path& models, const std::string& family, bool quantised) {
+  return Converter(models / family, family, quantised).convert();
 }
 
 std::vector<std::string> gguf_golden_families() {

@@ -8,7 +8,7 @@ namespace {
 constexpr OptionRow kRows[] = {
     {"top_logprobs", {"logprobs"}, &C::top_logprobs, kAll, Range{.min = 0, .max = 1000}, "null", "",
      "Return each token's log-probability and those of the n best."},
-    {"prompt_logprobs", {}, &C::prompt_logprobs, kPlain, Range{.min = 0, .max = 1000}, "null", "",
+    {"prompt_logprobs", {}, &C::prompt_logprobs, kAll, Range{.min = 0, .max = 1000}, "null", "",
      "Return each prompt token's log-probability and those of the n best at its place."},
     {"output_transition_scores", {}, &C::output_transition_scores, kAll, kAny, "false", "false",
      "Return the processed score of each new token, and its log-probability under the step's scores."},

@@ -12,8 +12,6 @@ using C = GenerationConfig;
 constexpr Modes kSampling = kDrawingModes;
 constexpr Modes kBeams = kBeamModes;
 constexpr Modes kAll = kAllModes;
-// One row of the cache and one token a step.
-constexpr Modes kPlain = modes(GenerationMode::kGreedy, GenerationMode::kSampling);
 // A state that follows what one row draws: beams and drafts that are thrown away have none.
 constexpr Modes kOneRowOfDraws = modes(GenerationMode::kSampling);
 

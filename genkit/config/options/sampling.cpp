@@ -9,7 +9,7 @@ constexpr OptionRow kRows[] = {
     {"do_sample", {}, &C::do_sample, kAll, kAny, "false", "",
      "Draw the next token; false: take the best."},
     {"seed", {}, &C::seed, kAll, kAny, "null", "",
-     "Key of the draws; a row's tokens depend on (seed, row, step) alone. Unset: a new one each time."},
+     "Key of the draws: (seed, row, position in the row), and nothing else. Unset: a new one each time."},
     {"temperature", {"temp"}, &C::temperature, kSampling, kFromZero, "1.0", "1.0",
      "Divides the scores; 0 given without do_sample: greedy."},
     {"top_h", {}, &C::top_h, kSampling, kUnitAboveZero, "null", "",
