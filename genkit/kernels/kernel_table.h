@@ -58,6 +58,9 @@ struct AttendTask {
   float* acc = nullptr;     ///< [rows, value_dim]
 };
 
+constexpr int kMaximaStretch = 256;  ///< numbers whose maximum is kept
+constexpr int kHistogramBins = 1024;
+
 enum class ActivationKind : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu, kIdentity };
 
 /// Products of rounded activations with a weight of any quantised format; `in` is a multiple of 32.
@@ -112,6 +115,12 @@ struct KernelTable {
 
   int64_t (*argmax)(const float* x, int64_t n);
   float (*sum_exp)(const float* x, int64_t n, float shift);
+  /// lanes [16 a stretch], tops [one a stretch]; true where every number is below infinity.
+  bool (*maxima)(const float* x, int64_t n, float* lanes, float* tops);
+  /// sums [2]: of exp(x - shift), and of exp(x - shift) (shift - x).
+  void (*exp_moments)(const float* x, int64_t n, float shift, float* sums);
+  /// Adds exp(x - shift) to bins [kHistogramBins] by |x - center| * scale.
+  void (*exp_histogram)(const float* x, int64_t n, float shift, float center, float scale, float* bins);
   int64_t (*above)(const float* x, int64_t n, float bound, int64_t* from, int32_t* indices, int64_t room);
 };
 

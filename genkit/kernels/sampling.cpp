@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "genkit/base/thread_pool.h"
@@ -13,6 +14,7 @@ constexpr int64_t kPiece = 16384;
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 int64_t pieces_of(int64_t n) { return (n + kPiece - 1) / kPiece; }
+int64_t stretches_of(int64_t n) { return (n + kMaximaStretch - 1) / kMaximaStretch; }
 
 // By falling value, then by rising index.
 struct Better {
@@ -38,19 +40,68 @@ void collect(const float* x, int64_t begin, int64_t end, int64_t count, const Ke
   }
 }
 
+// A number that at least `count` of x reach, as large as the maxima tell: the count-th largest of what are
+// maxima of separate numbers.
+float reached_by(int64_t count, const Maxima& known) {
+  const auto nth = [count](std::vector<float> numbers) {
+    std::nth_element(numbers.begin(), numbers.begin() + (count - 1), numbers.end(), std::greater<>());
+    return numbers[count - 1];
+  };
+  const auto wanted = static_cast<size_t>(count);
+  if (4 * wanted <= known.tops.size()) return nth(known.tops);
+  std::vector<float> fours(known.lanes.size() / 4);
+  for (size_t i = 0; i < fours.size(); ++i) {
+    const float* four = known.lanes.data() + 4 * i;
+    fours[i] = std::max(std::max(four[0], four[1]), std::max(four[2], four[3]));
+  }
+  if (3 * wanted <= fours.size()) return nth(std::move(fours));
+  return 2 * wanted <= known.lanes.size() ? nth(known.lanes) : kNothing;
+}
+
+// The same without knowing any maxima, or where they do not tell enough.
+std::vector<int32_t> top_by_stretches(const float* x, int64_t n, int64_t count, const KernelTable& table) {
+  // A stretch a piece would collect `count` from each: with many wanted, fewer and longer ones.
+  const int64_t stretch = std::max(4 * kPiece, 8 * count);
+  std::vector<std::vector<int32_t>> parts((n + stretch - 1) / stretch);
+  parallel_for(n, stretch, [&](int64_t begin, int64_t end) {
+    collect(x, begin, end, count, table, parts[begin / stretch]);
+  });
+  std::vector<int32_t> best;
+  for (const auto& part : parts) best.insert(best.end(), part.begin(), part.end());
+  return best;
+}
+
 }  // namespace
 
-int64_t argmax(const float* x, int64_t n, const KernelTable& table) {
-  if (n <= 0) return 0;
-  std::vector<int64_t> best(pieces_of(n));
+Maxima maxima(const float* x, int64_t n, const KernelTable& table) {
+  Maxima out;
+  out.top = kNothing;
+  if (n <= 0) return out;
+  out.tops.resize(stretches_of(n));
+  out.lanes.resize(16 * out.tops.size());
+  static_assert(kPiece % kMaximaStretch == 0);
+  std::vector<char> fine(pieces_of(n));
   parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
-    best[begin / kPiece] = begin + table.argmax(x + begin, end - begin);
+    const int64_t stretch = begin / kMaximaStretch;
+    fine[begin / kPiece] =
+        table.maxima(x + begin, end - begin, out.lanes.data() + 16 * stretch, out.tops.data() + stretch);
   });
-  int64_t top = best[0];
-  for (const int64_t i : best) {
-    if (x[i] > x[top] || (std::isnan(x[top]) && !std::isnan(x[i]))) top = i;
-  }
-  return std::isnan(x[top]) ? 0 : top;
+  out.below_infinity = std::all_of(fine.begin(), fine.end(), [](char c) { return c != 0; });
+  out.top = *std::max_element(out.tops.begin(), out.tops.end());
+  return out;
+}
+
+int64_t argmax(const float* x, int64_t n, const KernelTable& table) {
+  return argmax(x, n, maxima(x, n, table), table);
+}
+
+int64_t argmax(const float* x, int64_t n, const Maxima& known, const KernelTable& table) {
+  const auto found = std::find(known.tops.begin(), known.tops.end(), known.top);
+  if (found == known.tops.end()) return 0;
+  const int64_t begin = (found - known.tops.begin()) * kMaximaStretch;
+  const int64_t best = begin + table.argmax(x + begin, std::min<int64_t>(kMaximaStretch, n - begin));
+  // Where nothing is above -infinity, a NaN may come before the first number.
+  return std::isnan(x[best]) ? 0 : best;
 }
 
 float log_sum_exp(const float* x, int64_t n, const KernelTable& table) {
@@ -66,35 +117,28 @@ float log_sum_exp(const float* x, int64_t n, const KernelTable& table) {
   return static_cast<float>(top + std::log(total));
 }
 
-double entropy(const float* x, int64_t n, double norm) {
-  const auto shift = static_cast<float>(norm);
-  std::vector<double> sums(pieces_of(n));
-  parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
-    double sum = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      const float logp = x[i] - shift;
-      if (logp > kNothing) sum -= static_cast<double>(std::exp(logp)) * logp;
-    }
-    sums[begin / kPiece] = sum;
-  });
-  double total = 0;
-  for (const double s : sums) total += s;
-  return total;
-}
-
 std::optional<std::vector<int32_t>> indices_above(const float* x, int64_t n, float bound, int64_t most,
-                                                  const KernelTable& table) {
-  constexpr int64_t kStretch = 4 * kPiece;
-  std::vector<std::vector<int32_t>> parts((n + kStretch - 1) / kStretch);
-  parallel_for(n, kStretch, [&](int64_t begin, int64_t end) {
-    std::vector<int32_t>& part = parts[begin / kStretch];
-    const int64_t room = std::min(most + 16, end - begin + 16);
-    part.resize(room);
-    int64_t at = 0;
-    const int64_t found = table.above(x + begin, end - begin, bound, &at, part.data(), room);
-    part.resize(at < end - begin ? room : found);  // full: more than `most` in any case
-    for (int32_t& index : part) index += static_cast<int32_t>(begin);
+                                                  const Maxima& known, const KernelTable& table) {
+  // Few stretches have any: those are looked at by one thread, which takes no longer than waking another.
+  std::vector<int64_t> stretches;
+  for (size_t s = 0; s < known.tops.size(); ++s) {
+    if (known.tops[s] > bound) stretches.push_back(static_cast<int64_t>(s) * kMaximaStretch);
+  }
+  const auto count = static_cast<int64_t>(stretches.size());
+  constexpr int64_t kTogether = 128;
+  std::vector<std::vector<int32_t>> parts((count + kTogether - 1) / kTogether);
+  parallel_for(count, kTogether, [&](int64_t first, int64_t last) {
+    std::vector<int32_t>& part = parts[first / kTogether];
+    for (int64_t s = first; s < last; ++s) {
+      const int64_t begin = stretches[s], length = std::min<int64_t>(kMaximaStretch, n - begin);
+      if (static_cast<int64_t>(part.size()) > most) return;
+      int32_t found[kMaximaStretch + 16];
+      int64_t at = 0;
+      const int64_t some = table.above(x + begin, length, bound, &at, found, kMaximaStretch + 16);
+      for (int64_t i = 0; i < some; ++i) part.push_back(found[i] + static_cast<int32_t>(begin));
+    }
   });
+  if (parts.size() == 1 && static_cast<int64_t>(parts[0].size()) <= most) return std::move(parts[0]);
   std::vector<int32_t> out;
   for (const auto& part : parts) {
     if (static_cast<int64_t>(out.size() + part.size()) > most) return {};
@@ -103,29 +147,70 @@ std::optional<std::vector<int32_t>> indices_above(const float* x, int64_t n, flo
   return out;
 }
 
-std::vector<ExpSum> exp_sums(const float* x, int64_t n, float shift, const KernelTable& table) {
+double Moments::log_sum_exp() const { return shift + std::log(sum); }
+// -sum of p log p, with log p = x - shift - log(sum): both parts are positive, so nothing cancels.
+double Moments::entropy() const { return std::log(sum) + weighted / sum; }
+
+Moments moments(const float* x, int64_t n, float shift, const KernelTable& table) {
   constexpr int64_t kStretch = 4096;
-  std::vector<ExpSum> out((n + kStretch - 1) / kStretch);
+  Moments out;
+  out.shift = shift;
+  out.stretches.resize((n + kStretch - 1) / kStretch);
   parallel_for(n, kStretch, [&](int64_t begin, int64_t end) {
-    out[begin / kStretch] = {begin, end, table.sum_exp(x + begin, end - begin, shift)};
+    float sums[2];
+    table.exp_moments(x + begin, end - begin, shift, sums);
+    out.stretches[begin / kStretch] = {begin, end, sums[0], sums[1]};
   });
+  for (const ExpSum& stretch : out.stretches) {
+    out.sum += stretch.sum;
+    out.weighted += stretch.weighted;
+  }
   return out;
 }
 
-std::vector<int32_t> top_n(const float* x, int64_t n, int64_t count, const KernelTable& table) {
-  std::vector<int32_t> best;
-  count = std::min(count, n);
-  if (count <= 0) return best;
-  // A stretch a piece would collect `count` from each: with many wanted, fewer and longer ones.
-  const int64_t stretch = std::max(4 * kPiece, 8 * count);
-  std::vector<std::vector<int32_t>> parts((n + stretch - 1) / stretch);
-  parallel_for(n, stretch, [&](int64_t begin, int64_t end) {
-    collect(x, begin, end, count, table, parts[begin / stretch]);
+MassHistogram mass_histogram(const float* x, int64_t n, float shift, float center, float scale,
+                             const KernelTable& table) {
+  std::vector<std::array<float, kHistogramBins>> parts(pieces_of(n));
+  parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
+    auto& bins = parts[begin / kPiece];
+    bins.fill(0);
+    table.exp_histogram(x + begin, end - begin, shift, center, scale, bins.data());
   });
-  for (const auto& part : parts) best.insert(best.end(), part.begin(), part.end());
+  MassHistogram out{};
+  for (const auto& part : parts) {
+    for (int bin = 0; bin < kHistogramBins; ++bin) out[bin] += part[bin];
+  }
+  return out;
+}
+
+int histogram_bin(float x, float center, float scale) {
+  return static_cast<int>(std::nearbyint(std::min(std::fabs(x - center) * scale, float{kHistogramBins - 1})));
+}
+
+void divide(float* x, int64_t n, float divisor, const KernelTable& table) {
+  parallel_for(n, kPiece,
+               [&](int64_t begin, int64_t end) { table.divide(x + begin, end - begin, divisor, x + begin); });
+}
+
+std::vector<int32_t> top_n(const float* x, int64_t n, int64_t count, const KernelTable& table) {
+  return top_n(x, n, count, maxima(x, n, table), table);
+}
+
+std::vector<int32_t> top_n(const float* x, int64_t n, int64_t count, const Maxima& known,
+                           const KernelTable& table) {
+  count = std::min(count, n);
+  if (count <= 0) return {};
+  // What reaches the bound is hardly more than is wanted, unless there are many ties.
+  const float bound = reached_by(count, known);
+  std::optional<std::vector<int32_t>> some;
+  if (bound > kNothing) {
+    some = indices_above(x, n, std::nextafter(bound, kNothing), 2 * count + 4096, known, table);
+  }
+  std::vector<int32_t> best = some ? std::move(*some) : top_by_stretches(x, n, count, table);
   const int64_t kept = std::min<int64_t>(count, static_cast<int64_t>(best.size()));
-  std::partial_sort(best.begin(), best.begin() + kept, best.end(), Better{x});
+  std::nth_element(best.begin(), best.begin() + std::max<int64_t>(0, kept - 1), best.end(), Better{x});
   best.resize(kept);
+  std::sort(best.begin(), best.end(), Better{x});
   return best;
 }
 

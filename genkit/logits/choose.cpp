@@ -14,8 +14,10 @@ namespace {
 }
 
 /// The same of a whole vocabulary: first the stretch in which the running sum passes, then the id in it.
-int32_t sample_dense(std::span<const float> scores, float top, double uniform) {
-  const auto sums = kernels::exp_sums(scores.data(), static_cast<int64_t>(scores.size()), top);
+int32_t sample_dense(const Scores& all, double uniform) {
+  const std::span<const float> scores = all.values();
+  const auto& sums = all.moments().stretches;
+  const float top = all.moments().shift;
   double total = 0;
   for (const auto& stretch : sums) total += stretch.sum;
   const double target = uniform * total;
@@ -45,22 +47,23 @@ int32_t sample_dense(std::span<const float> scores, float top, double uniform) {
   return last;
 }
 
+/// The kernel passes over NaNs, so they are looked for where there can be any.
+int32_t argmax_of(std::span<const float> values, const kernels::Maxima& known) {
+  if (!known.below_infinity && any_nan(values)) refuse_nan();
+  if (known.top == kRemoved) throw Error("logits: every token is removed, so that none can be chosen");
+  return static_cast<int32_t>(kernels::argmax(values.data(), static_cast<int64_t>(values.size()), known));
+}
+
 }  // namespace
 
-int32_t argmax(std::span<const float> scores) {
-  // The kernel passes over NaNs, so they are looked for first.
-  int nan = 0;
-  for (const float score : scores) nan |= score != score;
-  if (nan) refuse_nan();
-  const auto best = static_cast<int32_t>(kernels::argmax(scores.data(), static_cast<int64_t>(scores.size())));
-  if (scores.empty() || scores[static_cast<size_t>(best)] == kRemoved) {
-    throw Error("logits: every token is removed, so that none can be chosen");
-  }
-  return best;
+int32_t argmax(std::span<const float> values) {
+  const auto n = static_cast<int64_t>(values.size());
+  const kernels::Maxima known = kernels::maxima(values.data(), n);
+  return argmax_of(values, known);
 }
 
 int32_t argmax(const Scores& scores) {
-  if (scores.dense()) return argmax(scores.values());
+  if (scores.dense()) return argmax_of(scores.values(), scores.maxima());
   int32_t best = -1;
   float top = kRemoved;
   scores.for_each([&](int32_t id, float score) {
@@ -78,7 +81,7 @@ int32_t sample(const Scores& scores, const DrawKey& key, uint16_t draw) {
   const float top = scores.values()[static_cast<size_t>(argmax(scores))];
   if (std::isinf(top))
     throw Error("logits: a score is infinite, so that there is no distribution to draw from");
-  if (worth_selecting(scores)) return sample_dense(scores.values(), top, uniform(key));
+  if (worth_selecting(scores)) return sample_dense(scores, uniform(key, draw));
   double total = 0;
   scores.for_each([&](int32_t, float score) { total += std::exp(score - top); });
   const double target = uniform(key, draw) * total;

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
-#include "genkit/kernels/sampling.h"
 #include "genkit/logits/choose.h"
+#include "genkit/logits/mass.h"
 #include "genkit/logits/processor.h"
 #include "genkit/logits/selection.h"
 
@@ -28,18 +29,32 @@ class Xtc : public Processor {
     const double norm = log_sum_exp(scores);
     if (!std::isfinite(norm)) return;
     const double border = norm + std::log(threshold_);
+    if (worth_selecting(scores)) return leave_last_of_vocabulary(scores, border);
     int32_t last = -1;  // the least probable of those above the border; of tied ones the highest id
     int above = 0;
     scores.for_each([&](int32_t id, float score) {
       if (!(score > kRemoved) || score < border) return;
       ++above;
-      if (last < 0 || score <= scores.values()[last]) last = id;
+      if (last < 0 || score <= std::as_const(scores).values()[last]) last = id;
     });
     if (above < 2) return;
     scores.keep_if([&](int32_t id, float score) { return id == last || score < border; });
   }
 
  private:
+  /// The same where few are above the border, and nothing else is touched.
+  static void leave_last_of_vocabulary(Scores& scores, double border) {
+    const std::vector<int32_t> near = ids_above(scores, a_little_below(border));
+    const std::span<float> values = scores.values();
+    int32_t last = -1;
+    for (const int32_t id : near) {
+      if (values[id] >= border && (last < 0 || values[id] <= values[last])) last = id;
+    }
+    for (const int32_t id : near) {
+      if (values[id] >= border && id != last) values[id] = kRemoved;
+    }
+  }
+
   double probability_, threshold_;
   DrawKey key_;
   int padding_;
@@ -62,7 +77,7 @@ class DynamicTemperature : public Processor {
     constexpr double kColdest = 1e-6;
     if (temperature > kColdest) {
       const auto divisor = static_cast<float>(temperature);
-      scores.transform([divisor](int32_t, float score) { return score / divisor; });
+      divide(scores, divisor);
     } else {
       const int32_t best = argmax(scores);
       scores.keep_if([best](int32_t id, float) { return id == best; });
@@ -83,10 +98,12 @@ class Mirostat : public Processor {
     const double border = norm - most_ * std::numbers::ln2;
     const int32_t best = argmax(scores);
     if (worth_selecting(scores)) {
-      const auto bound = std::min(static_cast<float>(border), scores.values()[static_cast<size_t>(best)]);
-      const auto n = static_cast<int64_t>(scores.count());
-      auto ids = kernels::indices_above(scores.values().data(), n, std::nextafter(bound, kRemoved), n);
-      if (ids) return scores.keep_only(std::move(*ids));
+      const float top = scores.maxima().top;
+      std::vector<int32_t> ids = ids_above(scores, a_little_below(std::min<double>(border, top)));
+      std::erase_if(ids, [&, values = std::as_const(scores).values()](int32_t id) {
+        return values[static_cast<size_t>(id)] < border && id != best;
+      });
+      return scores.keep_only(std::move(ids));
     }
     scores.keep_if([&](int32_t id, float score) { return score >= border || id == best; });
   }

@@ -1,5 +1,6 @@
-#include <unordered_map>
+#include <algorithm>
 
+#include "genkit/logits/occurrences.h"
 #include "genkit/logits/processor.h"
 
 namespace genkit::logits {
@@ -11,9 +12,8 @@ class FrequencyPenalty : public Processor {
       : frequency_(static_cast<float>(frequency)), presence_(static_cast<float>(presence)), from_(from) {}
   std::string_view name() const override { return "FrequencyPresencePenalty"; }
   void apply(const Context& context, Scores& scores) const override {
-    std::unordered_map<int32_t, int> counts;
-    for (const int32_t id : context.ids.subspan(std::min<size_t>(from_, context.ids.size()))) ++counts[id];
-    for (const auto& [id, count] : counts) {
+    for (const auto& [id, count] :
+         occurrences(context.ids.subspan(std::min<size_t>(from_, context.ids.size())))) {
       // The embedding may have more rows than the head has scores.
       if (id >= scores.vocab_size()) continue;
       float& score = scores.values()[id];

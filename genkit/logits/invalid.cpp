@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -13,10 +14,8 @@ class RemoveInvalid : public Processor {
   void apply(const Context&, Scores& scores) const override {
     constexpr float kMax = std::numeric_limits<float>::max();
     for (float& score : scores.values()) {
-      if (std::isnan(score))
-        score = 0;
-      else if (std::isinf(score))
-        score = score > 0 ? kMax : -kMax;
+      const float held = score != score ? 0.0f : score;
+      score = std::min(kMax, std::max(-kMax, held));
     }
   }
 };

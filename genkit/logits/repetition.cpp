@@ -1,18 +1,17 @@
 #include <algorithm>
 #include <map>
-#include <unordered_set>
 
+#include "genkit/logits/occurrences.h"
 #include "genkit/logits/processor.h"
 
 namespace genkit::logits {
 namespace {
 
 void penalize(std::span<const int32_t> ids, float penalty, Scores& scores) {
-  std::unordered_set<int32_t> seen;
-  for (const int32_t id : ids) {
+  for (const auto& [id, count] : occurrences(ids)) {
     // The embedding may have more rows than the head has scores.
-    if (id >= scores.vocab_size() || !seen.insert(id).second) continue;
-    float& score = scores.values()[id];
+    if (id >= scores.vocab_size()) continue;
+    float& score = scores.values()[static_cast<size_t>(id)];
     score = score < 0 ? score * penalty : score / penalty;
   }
 }

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
+
+#include "genkit/kernels/sampling.h"
 
 namespace genkit::logits {
 
@@ -25,7 +28,11 @@ class Scores {
   /// @param values [vocab] float32, changed in place; -inf stands for a removed token.
   explicit Scores(std::span<float> values) : values_(values) {}
 
-  std::span<float> values() { return values_; }
+  /// To change scores: only until the next call of another function, which may remember what it has found.
+  std::span<float> values() {
+    changed();
+    return values_;
+  }
   std::span<const float> values() const { return values_; }
   int vocab_size() const { return static_cast<int>(values_.size()); }
 
@@ -41,6 +48,7 @@ class Scores {
   /// The same, to change scores.
   template <class Change>
   void transform(Change change) {
+    changed();
     if (kept_) {
       for (const int32_t id : *kept_) values_[id] = change(id, values_[id]);
     } else {
@@ -50,6 +58,7 @@ class Scores {
   /// Removes every id for which keep(id, score) is false.
   template <class Keep>
   void keep_if(Keep keep) {
+    changed();
     std::vector<int32_t> left;
     for_each([&](int32_t id, float score) {
       if (score > kRemoved && keep(id, score)) {
@@ -62,24 +71,56 @@ class Scores {
   }
   /// Removes every other id. @param ids ascending, none of them removed.
   void keep_only(std::vector<int32_t> ids) {
-    std::vector<float> left;
-    left.reserve(ids.size());
-    for (const int32_t id : ids) left.push_back(values_[id]);
+    changed();
     if (kept_) {
-      for (const int32_t id : *kept_) values_[id] = kRemoved;
+      auto next = ids.begin();
+      for (const int32_t id : *kept_) {
+        if (next != ids.end() && *next == id) {
+          ++next;
+        } else {
+          values_[id] = kRemoved;
+        }
+      }
     } else {
-      std::fill(values_.begin(), values_.end(), kRemoved);
+      auto done = values_.begin();
+      for (const int32_t id : ids) {
+        std::fill(done, values_.begin() + id, kRemoved);
+        done = values_.begin() + id + 1;
+      }
+      std::fill(done, values_.end(), kRemoved);
     }
-    for (size_t i = 0; i < ids.size(); ++i) values_[ids[i]] = left[i];
-    kept_ = std::move(ids);
+    // A kernel passes over a whole row faster than anything follows a long list.
+    constexpr size_t kListed = 4096;
+    if (kept_ || ids.size() <= std::max(kListed, values_.size() / 32)) kept_ = std::move(ids);
   }
   /// Nothing is known to be removed.
   bool dense() const { return !kept_; }
   size_t count() const { return kept_ ? kept_->size() : values_.size(); }
 
+  /// Of all values, found at the first call after a change: each takes a pass over the vocabulary.
+  const kernels::Maxima& maxima() const {
+    if (!maxima_) maxima_ = std::make_shared<kernels::Maxima>(kernels::maxima(values_.data(), size()));
+    return *maxima_;
+  }
+  /// The same; the largest value must be finite.
+  const kernels::Moments& moments() const {
+    if (!moments_) {
+      moments_ = std::make_shared<kernels::Moments>(kernels::moments(values_.data(), size(), maxima().top));
+    }
+    return *moments_;
+  }
+
  private:
+  void changed() {
+    maxima_.reset();
+    moments_.reset();
+  }
+  int64_t size() const { return static_cast<int64_t>(values_.size()); }
+
   std::span<float> values_;
   std::optional<std::vector<int32_t>> kept_;
+  mutable std::shared_ptr<const kernels::Maxima> maxima_;
+  mutable std::shared_ptr<const kernels::Moments> moments_;
 };
 
 }  // namespace genkit::logits

@@ -31,14 +31,37 @@ double log_sum_exp_of(ForEach for_each) {
   return top + std::log(sum);
 }
 
+using Entry = std::pair<int32_t, float>;
+
+template <class ForEach>
+std::vector<Entry> heap_of_largest(size_t wanted, ForEach for_each) {
+  const auto better = [](const Entry& a, const Entry& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  };
+  std::vector<Entry> best;
+  best.reserve(wanted);
+  if (wanted == 0) return best;
+  for_each([&](int32_t id, float score) {
+    const Entry entry(id, score);
+    if (best.size() < wanted) {
+      best.push_back(entry);
+      std::push_heap(best.begin(), best.end(), better);
+    } else if (better(entry, best.front())) {
+      std::pop_heap(best.begin(), best.end(), better);
+      best.back() = entry;
+      std::push_heap(best.begin(), best.end(), better);
+    }
+  });
+  std::sort_heap(best.begin(), best.end(), better);
+  return best;
+}
+
 }  // namespace
 
 bool worth_selecting(const Scores& scores) { return scores.dense() && scores.count() >= kWorthwhile; }
 
 double entropy(const Scores& scores, double norm) {
-  if (worth_selecting(scores)) {
-    return kernels::entropy(scores.values().data(), static_cast<int64_t>(scores.count()), norm);
-  }
+  if (worth_selecting(scores)) return scores.moments().entropy();
   double sum = 0;
   scores.for_each([&](int32_t, float score) {
     const double p = std::exp(score - norm);
@@ -47,11 +70,27 @@ double entropy(const Scores& scores, double norm) {
   return sum;
 }
 
+void divide(Scores& scores, float divisor) {
+  if (worth_selecting(scores)) {
+    const std::span<float> values = scores.values();
+    return kernels::divide(values.data(), static_cast<int64_t>(values.size()), divisor);
+  }
+  scores.transform([divisor](int32_t, float score) { return score / divisor; });
+}
+
+std::vector<int32_t> ids_above(const Scores& scores, float bound) {
+  const std::span<const float> values = scores.values();
+  const auto n = static_cast<int64_t>(values.size());
+  return *kernels::indices_above(values.data(), n, bound, n, scores.maxima());
+}
+
 float kth_largest(const Scores& scores, int k) {
   if (worth_selecting(scores)) {
-    const auto n = static_cast<int64_t>(scores.count());
-    const std::vector<int32_t> best = kernels::top_n(scores.values().data(), n, k);
-    return static_cast<int64_t>(best.size()) < k ? kRemoved : scores.values()[best.back()];
+    if (k == 1) return scores.maxima().top;
+    const std::span<const float> values = scores.values();
+    const auto n = static_cast<int64_t>(values.size());
+    const std::vector<int32_t> best = kernels::top_n(values.data(), n, k, scores.maxima());
+    return static_cast<int64_t>(best.size()) < k ? kRemoved : values[static_cast<size_t>(best.back())];
   }
   std::vector<float> best;
   if (k <= kHeapLimit) {
@@ -76,33 +115,23 @@ float kth_largest(const Scores& scores, int k) {
 }
 
 std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, int n) {
-  using Entry = std::pair<int32_t, float>;
-  const auto better = [](const Entry& a, const Entry& b) {
-    return a.second != b.second ? a.second > b.second : a.first < b.first;
-  };
-  std::vector<Entry> best;
   const size_t wanted = std::min<size_t>(std::max(n, 0), values.size());
   if (values.size() >= kWorthwhile) {
+    std::vector<Entry> best;
     for (const int32_t id : kernels::top_n(values.data(), static_cast<int64_t>(values.size()), n)) {
       best.emplace_back(id, values[static_cast<size_t>(id)]);
     }
-    if (best.size() == wanted) return best;
-    best.clear();  // removed ones are among the wanted
+    if (best.size() == wanted) return best;  // otherwise removed ones are among the wanted
   }
-  best.reserve(wanted);
-  for (size_t i = 0; wanted > 0 && i < values.size(); ++i) {
-    const Entry entry(static_cast<int32_t>(i), values[i]);
-    if (best.size() < wanted) {
-      best.push_back(entry);
-      std::push_heap(best.begin(), best.end(), better);
-    } else if (better(entry, best.front())) {
-      std::pop_heap(best.begin(), best.end(), better);
-      best.back() = entry;
-      std::push_heap(best.begin(), best.end(), better);
-    }
-  }
-  std::sort_heap(best.begin(), best.end(), better);
-  return best;
+  return heap_of_largest(wanted, [&](auto visit) {
+    for (size_t i = 0; i < values.size(); ++i) visit(static_cast<int32_t>(i), values[i]);
+  });
+}
+
+std::vector<std::pair<int32_t, float>> largest(const Scores& scores, int n) {
+  if (scores.dense()) return largest(scores.values(), n);
+  return heap_of_largest(std::min<size_t>(std::max(n, 0), scores.count()),
+                         [&](auto visit) { scores.for_each(visit); });
 }
 
 std::vector<std::pair<int32_t, float>> largest_mapped(std::span<const float> values, int n,
@@ -126,18 +155,30 @@ std::vector<std::pair<int32_t, float>> largest_mapped(std::span<const float> val
   return out;
 }
 
+bool any_nan(std::span<const float> values) {
+  return std::any_of(values.begin(), values.end(), [](float v) { return v != v; });
+}
+
 double log_sum_exp(std::span<const float> values) {
-  int nan = 0;
-  for (const float v : values) nan |= v != v;
-  if (nan) return std::numeric_limits<double>::quiet_NaN();
-  if (values.size() >= kWorthwhile)
-    return kernels::log_sum_exp(values.data(), static_cast<int64_t>(values.size()));
+  if (values.size() >= kWorthwhile) {
+    const auto n = static_cast<int64_t>(values.size());
+    const kernels::Maxima known = kernels::maxima(values.data(), n);
+    if (!known.below_infinity && any_nan(values)) return std::numeric_limits<double>::quiet_NaN();
+    if (std::isinf(known.top)) return known.top;
+    return kernels::moments(values.data(), n, known.top).log_sum_exp();
+  }
+  if (any_nan(values)) return std::numeric_limits<double>::quiet_NaN();
   return log_sum_exp_of([&](auto visit) {
     for (size_t i = 0; i < values.size(); ++i) visit(static_cast<int32_t>(i), values[i]);
   });
 }
 
 double log_sum_exp(const Scores& scores) {
+  if (worth_selecting(scores)) {
+    const kernels::Maxima& known = scores.maxima();
+    if (!known.below_infinity && any_nan(scores.values())) return std::numeric_limits<double>::quiet_NaN();
+    return std::isinf(known.top) ? known.top : scores.moments().log_sum_exp();
+  }
   if (scores.dense()) return log_sum_exp(scores.values());
   return log_sum_exp_of([&](auto visit) { scores.for_each(visit); });
 }

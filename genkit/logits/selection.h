@@ -24,6 +24,9 @@ float kth_largest(const Scores& scores, int k);
 /// The n largest entries, best first, the lower id before a tied higher one.
 std::vector<std::pair<int32_t, float>> largest(std::span<const float> values, int n);
 
+/// The same of what is left.
+std::vector<std::pair<int32_t, float>> largest(const Scores& scores, int n);
+
 /// The n entries with the largest map(value), best first, the lower id before a tied higher one, and their
 /// mapped values. @param map never falls where its argument rises. Looks at few entries closely; empty
 /// where that does not tell which they are: fewer than n above -inf, or too many ties.
@@ -45,8 +48,16 @@ struct Weighted {
 template <class Stays>
 size_t prefix_by_mass(std::vector<Weighted>& entries, Stays stays);
 
+/// Of scores that are worth_selecting(): the ids above `bound`, in ascending order. Looks closely at few.
+std::vector<int32_t> ids_above(const Scores& scores, float bound);
+
+/// score / divisor, of every score.
+void divide(Scores& scores, float divisor);
+
 /// Entropy in nats of what is left. @param norm its log_sum_exp, finite.
 double entropy(const Scores& scores, double norm);
+
+bool any_nan(std::span<const float> values);
 
 /// log(sum(exp(x))); -inf where everything is removed, NaN where an entry is NaN.
 double log_sum_exp(std::span<const float> values);

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <optional>
 
-#include "genkit/kernels/sampling.h"
+#include "genkit/logits/mass.h"
 #include "genkit/logits/processor.h"
 #include "genkit/logits/selection.h"
 
@@ -13,72 +13,25 @@ class Temperature : public Processor {
  public:
   explicit Temperature(double value) : value_(static_cast<float>(value)) {}
   std::string_view name() const override { return "TemperatureLogitsWarper"; }
-  void apply(const Context&, Scores& scores) const override {
-    scores.transform([this](int32_t, float score) { return score / value_; });
-  }
+  void apply(const Context&, Scores& scores) const override { divide(scores, value_); }
 
  private:
   float value_;
 };
 
-/// The softmax over what is left, entry by entry, without what is removed.
-std::vector<Weighted> distribution(const Scores& scores) {
-  const double norm = log_sum_exp(scores);
-  std::vector<Weighted> out;
-  // NaN has no order, and infinity no distribution: the choice at the end of the chain says so.
-  if (!std::isfinite(norm)) return out;
-  out.reserve(scores.count());
-  scores.for_each([&](int32_t id, float score) {
-    if (score > kRemoved) out.push_back({score, std::exp(score - norm), id});
-  });
-  return out;
-}
-
-/// Of a whole vocabulary's ids those above a bound, with their probabilities; nothing where they are so many
-/// that all may as well be looked at.
-std::optional<std::vector<Weighted>> entries_above(const Scores& scores, double norm, float bound) {
-  const auto n = static_cast<int64_t>(scores.count());
-  const auto ids = kernels::indices_above(scores.values().data(), n, bound, n / 8);
-  if (!ids) return {};
-  std::vector<Weighted> out;
-  out.reserve(ids->size());
-  for (const int32_t id : *ids) {
-    const float score = scores.values()[id];
-    out.push_back({score, std::exp(score - norm), id});
-  }
-  return out;
-}
-
-double sum_of(const std::vector<Weighted>& entries) {
-  double sum = 0;
-  for (const Weighted& entry : entries) sum += entry.mass;
-  return sum;
-}
-
-/// Within this, masses and scores that are rounded in different ways are not told apart.
-constexpr double kMargin = 1e-5;
-/// So that rounding to fp32 leaves out nothing that is not below.
-float a_little_below(double score) { return static_cast<float>(score - kMargin * (1 + std::fabs(score))); }
-
-/// What of the distribution a border between the best and the rest can lie in: the best that hold `mass` and
-/// more, or everything.
-std::vector<Weighted> best_of_mass(const Scores& scores, double mass) {
-  if (!worth_selecting(scores)) return distribution(scores);
-  const double norm = log_sum_exp(scores);
-  if (!std::isfinite(norm)) return {};
-  const float top = kth_largest(scores, 1);
-  for (const float depth : {6.0f, 9.0f, 13.0f}) {
-    const auto entries = entries_above(scores, norm, top - depth);
-    if (!entries) break;
-    if (sum_of(*entries) >= mass + kMargin) return *entries;
-  }
-  return distribution(scores);
-}
-
 /// Keeps exactly these ids.
 void keep_only(Scores& scores, std::vector<int32_t> ids) {
   std::sort(ids.begin(), ids.end());
   scores.keep_only(std::move(ids));
+}
+
+/// `nearer` and some ids of its neighbourhood, in ascending order.
+std::vector<int32_t> joined(std::vector<int32_t> nearer, std::vector<int32_t> at) {
+  std::sort(at.begin(), at.end());
+  const auto middle = static_cast<std::ptrdiff_t>(nearer.size());
+  nearer.insert(nearer.end(), at.begin(), at.end());
+  std::inplace_merge(nearer.begin(), nearer.begin() + middle, nearer.end());
+  return nearer;
 }
 
 class TopH : public Processor {
@@ -87,7 +40,8 @@ class TopH : public Processor {
   std::string_view name() const override { return "TopHLogitsWarper"; }
   void apply(const Context&, Scores& scores) const override {
     constexpr int kConsidered = 100;  // as transformers: the rest of the distribution does not count
-    const auto best = largest(scores.values(), kConsidered);
+    const auto best = largest(scores, kConsidered);
+    if (best.empty()) return;
     double sum = 0;
     for (const auto& [id, score] : best) sum += std::exp(static_cast<double>(score) - best[0].second);
     const auto term = [&](float score) {
@@ -117,9 +71,7 @@ class TopK : public Processor {
   void apply(const Context&, Scores& scores) const override {
     const float border = kth_largest(scores, std::min(k_, scores.vocab_size()));
     if (worth_selecting(scores) && border > kRemoved) {
-      const auto n = static_cast<int64_t>(scores.count());
-      auto ids = kernels::indices_above(scores.values().data(), n, std::nextafter(border, kRemoved), n);
-      if (ids) return scores.keep_only(std::move(*ids));
+      return scores.keep_only(ids_above(scores, std::nextafter(border, kRemoved)));
     }
     scores.keep_if([border](int32_t, float score) { return score >= border; });
   }
@@ -133,12 +85,20 @@ class TopP : public Processor {
   TopP(double mass, int keep) : removed_(1 - mass), keep_(keep) {}
   std::string_view name() const override { return "TopPLogitsWarper"; }
   void apply(const Context&, Scores& scores) const override {
-    std::vector<Weighted> entries = best_of_mass(scores, 1 - removed_);
-    if (entries.size() < static_cast<size_t>(keep_)) entries = distribution(scores);
-    if (entries.empty()) return;
+    if (worth_selecting(scores)) {
+      std::vector<int32_t> kept = best_of_vocabulary(scores);
+      if (kept.size() >= static_cast<size_t>(keep_) && !kept.empty())
+        return scores.keep_only(std::move(kept));
+    }
+    std::vector<Weighted> entries = distribution(scores);
+    if (!entries.empty()) keep_only(scores, best_of(entries, 0));
+  }
+
+ private:
+  /// @param below what tokens that are not among the entries weigh.
+  std::vector<int32_t> best_of(std::vector<Weighted>& entries, double below) const {
     // From the least probable on, as long as their sum stays within what may go: the token that
-    // crosses the border stays. What is not among the entries goes in any case.
-    const double below = worth_selecting(scores) ? std::max(0.0, 1 - sum_of(entries)) : 0;
+    // crosses the border stays.
     size_t gone = prefix_by_mass(entries, [&](double sum) { return below + sum <= removed_; });
     const size_t keep = std::min<size_t>(keep_, entries.size());
     if (gone > entries.size() - keep) {
@@ -149,10 +109,30 @@ class TopP : public Processor {
     }
     std::vector<int32_t> kept;
     for (size_t i = gone; i < entries.size(); ++i) kept.push_back(entries[i].id);
-    keep_only(scores, std::move(kept));
+    return kept;
+  }
+  /// Looks at those tokens that the border can lie between; empty where that does not tell.
+  std::vector<int32_t> best_of_vocabulary(const Scores& scores) const {
+    const double norm = log_sum_exp(scores);
+    if (!std::isfinite(norm)) return {};
+    const float top = scores.maxima().top;
+    for (const float depth : {6.0f, 9.0f, 13.0f}) {
+      auto entries = entries_above(scores, norm, top - depth);
+      if (!entries) break;
+      const double mass = sum_of(*entries);
+      if (mass < 1 - removed_ + kMargin) continue;
+      if (entries->size() < static_cast<size_t>(keep_)) return {};
+      return joined({}, best_of(*entries, std::max(0.0, 1 - mass)));
+    }
+    auto border = mass_border(scores, norm, top, true, [this](double sum) { return sum <= removed_; });
+    if (!border) return {};
+    const size_t gone =
+        prefix_by_mass(border->at, [&](double sum) { return border->passed + sum <= removed_; });
+    std::vector<int32_t> at;
+    for (size_t i = gone; i < border->at.size(); ++i) at.push_back(border->at[i].id);
+    return joined(std::move(border->nearer), std::move(at));
   }
 
- private:
   double removed_;
   int keep_;
 };
@@ -169,14 +149,15 @@ class ProbabilityBorder : public Processor {
     const float best = kth_largest(scores, std::min(keep_, scores.vocab_size()));
     const auto stays = [&](int32_t, float score) { return std::exp(score - norm) >= least || score >= best; };
     if (worth_selecting(scores) && least > 0) {
-      const auto bound = a_little_below(std::min<double>(best, norm + std::log(least)));
-      if (const auto entries = entries_above(scores, norm, bound)) {
-        std::vector<int32_t> ids;
-        for (const Weighted& entry : *entries) {
-          if (stays(entry.id, entry.key)) ids.push_back(entry.id);
-        }
-        return scores.keep_only(std::move(ids));
-      }
+      // Only next to the border does it take the probability itself to tell.
+      const double place = norm + std::log(least);
+      const auto clear = static_cast<float>(place + kMargin * (1 + std::fabs(place)));
+      std::vector<int32_t> ids = ids_above(scores, a_little_below(std::min<double>(best, place)));
+      std::erase_if(ids, [&, values = scores.values()](int32_t id) {
+        const float score = values[static_cast<size_t>(id)];
+        return score <= clear && !stays(id, score);
+      });
+      return scores.keep_only(std::move(ids));
     }
     scores.keep_if(stays);
   }
@@ -237,43 +218,53 @@ class TypicalP : public Processor {
     const double norm = log_sum_exp(scores);
     if (!std::isfinite(norm)) return;
     const double center = entropy(scores, norm);
-    std::vector<Weighted> entries = nearest(scores, norm, center);
-    const std::vector<Weighted> by_id = entries;
-    const size_t passed = prefix_by_mass(entries, [this](double sum) { return sum < mass_; });
-    // The entry that reaches the mass stays, and so does everything tied with it.
-    const auto nearer = [](const Weighted& a, const Weighted& b) {
-      return a.key != b.key ? a.key < b.key : a.id < b.id;
-    };
-    const size_t last =
-        std::max(std::min(passed, entries.size() - 1), std::min<size_t>(keep_, entries.size()) - 1);
-    std::nth_element(entries.begin(), entries.begin() + last, entries.end(), nearer);
-    const float border = entries[last].key;
-    std::vector<int32_t> kept;
-    for (const Weighted& entry : by_id) {
-      if (entry.key <= border) kept.push_back(entry.id);
+    if (worth_selecting(scores)) {
+      std::vector<int32_t> kept = nearest_of_vocabulary(scores, norm, center);
+      if (kept.size() >= static_cast<size_t>(keep_) && !kept.empty())
+        return scores.keep_only(std::move(kept));
     }
-    scores.keep_only(std::move(kept));
+    keep_only(scores, nearest(keyed(distribution(scores), norm, center), 0, keep_));
   }
 
  private:
-  /// What is left, keyed by how far its surprise is from what is expected; of a whole vocabulary only as far
-  /// as the mass needs, which everything as near is among.
-  std::vector<Weighted> nearest(const Scores& scores, double norm, double center) const {
-    const auto keyed = [&](std::vector<Weighted> entries) {
-      for (Weighted& entry : entries) entry.key = static_cast<float>(std::fabs(norm - entry.key - center));
-      return entries;
+  /// Keys are how far an entry's surprise is from what is expected.
+  static std::vector<Weighted> keyed(std::vector<Weighted> entries, double norm, double center) {
+    for (Weighted& entry : entries) entry.key = static_cast<float>(std::fabs(norm - entry.key - center));
+    return entries;
+  }
+  /// The entry that reaches the mass stays, and so does everything tied with it.
+  /// @param passed what tokens nearer than all entries weigh.
+  std::vector<int32_t> nearest(std::vector<Weighted> entries, double passed, int keep) const {
+    const auto nearer = [](const Weighted& a, const Weighted& b) {
+      return a.key != b.key ? a.key < b.key : a.id < b.id;
     };
-    for (const double width : {1.0, 2.0, 4.0, 8.0}) {
-      if (!worth_selecting(scores)) break;
+    const size_t before = prefix_by_mass(entries, [&](double sum) { return passed + sum < mass_; });
+    const size_t last =
+        std::max(std::min(before, entries.size() - 1), std::min<size_t>(keep, entries.size()) - 1);
+    std::nth_element(entries.begin(), entries.begin() + last, entries.end(), nearer);
+    const float border = entries[last].key;
+    std::vector<int32_t> kept;
+    for (const Weighted& entry : entries) {
+      if (entry.key <= border) kept.push_back(entry.id);
+    }
+    return kept;
+  }
+  /// Looks only as far as the mass needs; empty where that does not tell.
+  std::vector<int32_t> nearest_of_vocabulary(const Scores& scores, double norm, double center) const {
+    for (const double width : {2.0, 5.0}) {
       auto entries = entries_above(scores, norm, a_little_below(norm - center - width));
       if (!entries) break;
       std::erase_if(*entries,
                     [&](const Weighted& entry) { return std::fabs(norm - entry.key - center) > width; });
       if (entries->size() >= static_cast<size_t>(keep_) && sum_of(*entries) >= mass_ + kMargin) {
-        return keyed(std::move(*entries));
+        return joined({}, nearest(keyed(std::move(*entries), norm, center), 0, keep_));
       }
     }
-    return keyed(distribution(scores));
+    auto border = mass_border(scores, norm, static_cast<float>(norm - center), false,
+                              [this](double sum) { return sum < mass_; });
+    if (!border || border->at.empty()) return {};
+    auto at = nearest(keyed(std::move(border->at), norm, center), border->passed, 1);
+    return joined(std::move(border->nearer), std::move(at));
   }
 
   double mass_;

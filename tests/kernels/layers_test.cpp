@@ -212,6 +212,82 @@ TEST(Sampling, TopNIsTheSortedHead) {
   }
 }
 
+TEST(Sampling, MaximaTellWhereTheLargeNumbersAre) {
+  for (const auto* table : all_tables()) {
+    for (const int n : {1, 15, 255, 256, 257, 70001}) {
+      auto numbers = random_floats(n + 1, 8);
+      const float* x = numbers.data() + 1;  // misaligned
+      if (n > 20) numbers[7] = -INFINITY;
+      const Maxima known = maxima(x, n, *table);
+      EXPECT_TRUE(known.below_infinity);
+      EXPECT_EQ(known.top, *std::max_element(x, x + n));
+      for (size_t s = 0; s < known.tops.size(); ++s) {
+        float lanes[16];
+        std::fill(lanes, lanes + 16, -INFINITY);
+        for (int i = 256 * static_cast<int>(s); i < n && i < 256 * static_cast<int>(s + 1); ++i)
+          lanes[i % 16] = std::max(lanes[i % 16], x[i]);
+        EXPECT_TRUE(std::equal(lanes, lanes + 16, known.lanes.data() + 16 * s)) << table->name << " " << n;
+        EXPECT_EQ(known.tops[s], *std::max_element(lanes, lanes + 16)) << table->name << " " << n;
+      }
+      for (const float bound : {-INFINITY, -1.0f, 2.0f, known.top}) {
+        std::vector<int32_t> expected;
+        for (int i = 0; i < n; ++i) {
+          if (x[i] > bound) expected.push_back(i);
+        }
+        const auto size = static_cast<int64_t>(expected.size());
+        EXPECT_EQ(indices_above(x, n, bound, size, known, *table), expected) << table->name << " " << n;
+        if (size > 0) EXPECT_FALSE(indices_above(x, n, bound, size - 1, known, *table));
+      }
+      for (const float odd : {NAN, INFINITY}) {
+        numbers[static_cast<size_t>(n)] = odd;
+        EXPECT_FALSE(maxima(x, n, *table).below_infinity) << table->name << " " << n;
+      }
+    }
+  }
+}
+
+TEST(Sampling, MomentsAndHistogramAreNearTheTruthAndTheSameOnAnyThreads) {
+  for (const auto* table : all_tables()) {
+    for (const int n : {1, 17, 4097, 50001}) {
+      auto numbers = random_floats(n + 1, 9, 3.0f);
+      const float* x = numbers.data() + 1;
+      if (n > 20) numbers[5] = -INFINITY;
+      const float top = *std::max_element(x, x + n), center = top - 2, scale = 40;
+      double sum = 0, weighted = 0;
+      std::vector<double> bins(kHistogramBins);
+      for (int i = 0; i < n; ++i) {
+        if (x[i] == -INFINITY) continue;
+        const double mass = std::exp(double{x[i]} - top);
+        sum += mass;
+        weighted += mass * (double{top} - x[i]);
+        bins[static_cast<size_t>(histogram_bin(x[i], center, scale))] += mass;
+      }
+      const Moments got = moments(x, n, top, *table);
+      EXPECT_NEAR(got.sum, sum, 2e-6 * sum) << table->name << " " << n;
+      EXPECT_NEAR(got.weighted, weighted, 2e-6 * sum * 10) << table->name << " " << n;
+      EXPECT_NEAR(got.log_sum_exp(), top + std::log(sum), 3e-6);
+      EXPECT_NEAR(got.entropy(), std::log(sum) + weighted / sum, 2e-5);
+      const MassHistogram histogram = mass_histogram(x, n, top, center, scale, *table);
+      for (size_t b = 0; b < bins.size(); ++b) {
+        EXPECT_NEAR(histogram[b], bins[b], 2e-6 * (bins[b] + 1e-3)) << table->name << " " << n << " " << b;
+      }
+      const WithThreads threads(3);
+      EXPECT_EQ(moments(x, n, top, *table).weighted, got.weighted);
+      EXPECT_EQ(mass_histogram(x, n, top, center, scale, *table), histogram);
+    }
+  }
+}
+
+TEST(Sampling, DivideRoundsOnce) {
+  for (const auto* table : all_tables()) {
+    auto x = random_floats(40001, 10, 5.0f);
+    x[3] = -INFINITY;
+    auto y = x;
+    divide(y.data() + 1, 40000, 0.7f, *table);
+    for (size_t i = 1; i <= 40000; ++i) ASSERT_EQ(y[i], x[i] / 0.7f) << table->name << " " << i;
+  }
+}
+
 TEST(Layers, TheThreadsDoNotChangeABit) {
   const auto x = random_floats(70000, 8), up = random_floats(70000, 9);
   std::vector<float> one(x.size()), many(x.size());

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
+#include "genkit/base/thread_pool.h"
 #include "genkit/logits/choose.h"
 #include "genkit/logits/processor.h"
 #include "genkit/logits/selection.h"
@@ -43,7 +45,7 @@ TEST(LargeVocabulary, WarpersKeepWhatTheyKeepOfEveryToken) {
   }
   for (const int k : {1, 2, 50, 1000, 15000, 50000}) add("top_k " + std::to_string(k), top_k(k));
   add("mirostat", mirostat(3, 0.1));
-  for (const float spread : {1.0f, 3.0f, 10.0f}) {
+  for (const float spread : {0.3f, 1.0f, 3.0f, 10.0f}) {
     for (unsigned seed = 0; seed < 4; ++seed) {
       const std::vector<float> start = scores_of(seed, spread);
       const double norm = log_sum_exp(start);
@@ -84,6 +86,63 @@ TEST(LargeVocabulary, DrawsAreWhereTheRunningSumPasses) {
     EXPECT_LE(sums[id], target + 2e-6 * sums.back()) << step;
     EXPECT_GE(sums[id + 1], target - 2e-6 * sums.back()) << step;
   }
+}
+
+TEST(LargeVocabulary, EachOfAStepsDrawsHasItsOwnNumber) {
+  std::vector<float> values = scores_of(1, 0.5f), same = values;
+  Scores dense(values), sparse(same);
+  sparse.keep_if([](int32_t, float) { return true; });
+  for (const uint16_t draw : {0, 1, 2}) {
+    const DrawKey key{.seed = 5, .row = 0, .step = 1};
+    EXPECT_EQ(sample(dense, key, draw), sample(sparse, key, draw)) << draw;
+  }
+}
+
+TEST(LargeVocabulary, ThreadsChangeNoBit) {
+  const int before = num_threads();
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 2, 3}) {
+    set_num_threads(threads);
+    for (const float spread : {0.3f, 3.0f}) {
+      std::vector<float> values = scores_of(3, spread);
+      Scores scores(values);
+      for (const auto& warper : {temperature(0.7), xtc(1, 0.001, {}, 0), top_p(0.98), min_p(1e-4),
+                                 typical_p(0.95), eta_cutoff(1e-5), dynamic_temperature(1, 0.5, 1)}) {
+        warper->apply({}, scores);
+      }
+      results.push_back(values);
+    }
+  }
+  set_num_threads(before);
+  for (size_t i = 2; i < results.size(); ++i) {
+    EXPECT_EQ(std::memcmp(results[i].data(), results[i % 2].data(), sizeof(float) * kVocab), 0) << i;
+  }
+}
+
+TEST(LargeVocabulary, ExcludingTopChoicesLeavesWhatItLeavesOfEveryToken) {
+  for (const double threshold : {0.03, 0.01, 0.0001}) {
+    std::vector<float> quick = scores_of(4, 3), slow = quick;
+    Scores dense(quick), sparse(slow);
+    sparse.keep_if([](int32_t, float) { return true; });
+    const auto warper = xtc(1, threshold, {}, 0);
+    warper->apply({}, dense);
+    warper->apply({}, sparse);
+    EXPECT_EQ(quick, slow) << threshold;
+    EXPECT_NE(quick, scores_of(4, 3)) << threshold;
+  }
+}
+
+TEST(LargeVocabulary, WhatIsKnownOfScoresIsForgottenWhenTheyChange) {
+  std::vector<float> values = scores_of(5, 1);
+  Scores scores(values);
+  EXPECT_NE(argmax(scores), 77);
+  scores.values()[77] = 100;
+  EXPECT_EQ(argmax(scores), 77);
+  EXPECT_NEAR(log_sum_exp(scores), 100, 1e-6);
+  divide(scores, 2);
+  EXPECT_NEAR(log_sum_exp(scores), 50, 1e-6);
+  scores.keep_only({78, 79});
+  EXPECT_NE(argmax(scores), 77);
 }
 
 TEST(LargeVocabulary, EntropyIsThatOfEveryToken) {

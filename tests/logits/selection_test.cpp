@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <random>
+
+#include "genkit/logits/occurrences.h"
 
 namespace genkit::logits {
 namespace {
@@ -62,6 +65,19 @@ TEST(Selection, PrefixByMassEqualsSorting) {
       std::sort(expected.begin(), expected.end());
       EXPECT_EQ(got, expected) << limit;
     }
+  }
+}
+
+TEST(Selection, OccurrencesAreCountedOnceAnId) {
+  std::mt19937 random(8);
+  for (const int count : {0, 1, 2, 1000}) {
+    std::vector<int32_t> ids;
+    for (int i = 0; i < count; ++i) ids.push_back(static_cast<int32_t>(random() % 300) << (i % 3 * 9));
+    std::map<int32_t, int> expected;
+    for (const int32_t id : ids) ++expected[id];
+    std::map<int32_t, int> got;
+    for (const Occurrence& one : occurrences(ids)) EXPECT_TRUE(got.emplace(one.id, one.count).second);
+    EXPECT_EQ(got, expected);
   }
 }
 

@@ -31,6 +31,9 @@ constexpr KernelTable make_table(const char* name) {
   table.divide = scale_row;
   table.argmax = argmax;
   table.sum_exp = sum_exp;
+  table.maxima = maxima;
+  table.exp_moments = exp_moments;
+  table.exp_histogram = exp_histogram;
   table.above = above;
   return table;
 }
