@@ -116,7 +116,7 @@ TEST_F(SteeredGenerate, LinesOfABatchHaveTheirOwn) {
 }
 
 TEST_F(SteeredGenerate, GuardsDrawAgainAndCountIt) {
-  std::string seed = "3";
+  int64_t seed = 3;
   const auto run_json = [&](std::vector<std::string> more) {
     std::vector<std::string> args = {"mlxgk",
                                      "generate",
@@ -132,7 +132,7 @@ TEST_F(SteeredGenerate, GuardsDrawAgainAndCountIt) {
                                      "--do-sample",
                                      "true",
                                      "--seed",
-                                     seed,
+                                     std::to_string(seed),
                                      "--prompt",
                                      "one",
                                      "--prompt",
@@ -165,9 +165,9 @@ TEST_F(SteeredGenerate, GuardsDrawAgainAndCountIt) {
     EXPECT_EQ(row["guard"], (json{{"resampled", true}, {"identical", false}, {"suspect", true}}));
     EXPECT_NE(row["seed"], plain["rows"][i]["seed"]);
     EXPECT_NE(row["ids"], plain["rows"][i]["ids"]);
-    seed = std::to_string(row["seed"].get<uint64_t>());
+    seed = row["seed"].get<int64_t>();
     EXPECT_EQ(steered("2", {})["rows"][i]["ids"], row["ids"]);
-    seed = "3";
+    seed = 3;
   }
   // Nothing is: what comes out is what comes out without a guard.
   const json none = steered("2", {"--resample-suspect", "--suspect-pattern", "no such thing"});
@@ -203,17 +203,21 @@ TEST_F(SteeredGenerate, GuardsAreRefusedByNameWhereTheyCanDoNothing) {
   fails({"--suspect-pattern", "x"}, "--suspect-pattern needs --resample-suspect");
   fails({"--resample-suspect", "--suspect-pattern", "(x"}, "suspect_patterns: (x: no regular expression");
   fails({"--do-sample", "true", "--avoid-identical"}, "--avoid-identical: nothing is steered; pass --steer");
-  fails({"--do-sample", "true", "--resample-suspect", "--num-return-sequences", "2"},
+  fails({"--do-sample", "true", "--resample-suspect", "--num-return-sequences", "2", "--output", "json"},
         "suspect_patterns: looks at one answer a prompt; num_return_sequences is 2");
   fails({"--do-sample", "true", "--resample-suspect", "--prompt-cache", file("c"), "--prompt-cache-save"},
         "--prompt-cache-save: does not go with --avoid-identical and --resample-suspect");
 }
 
 TEST_F(SteeredGenerate, BenchSaysWhatSteeringCosts) {
-  const std::vector<std::string> args = {"mlxgk", "bench", "--model", golden_model("llama"),
-                                         "--prompt-tokens", "8", "--new-tokens", "4", "--repeat", "3",
-                                         "--no-bandwidth", "--json", "--steer", file("a.safetensors"),
-                                         "--steer-layer", "0"};
+  const std::vector<std::string> args = {"mlxgk",           "bench",
+                                         "--model",         golden_model("llama"),
+                                         "--prompt-tokens", "8",
+                                         "--new-tokens",    "4",
+                                         "--repeat",        "3",
+                                         "--no-bandwidth",  "--json",
+                                         "--steer",         file("a.safetensors"),
+                                         "--steer-layer",   "0"};
   const Outcome run = run_program(args);
   ASSERT_EQ(run.code, 0) << run.err;
   const json cost = json::parse(run.out)["steering"];
