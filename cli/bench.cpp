@@ -8,10 +8,12 @@
 
 #include "cli/bandwidth.h"
 #include "cli/bench_quality.h"
+#include "cli/bench_steer.h"
 #include "cli/command.h"
 #include "cli/model_files.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/steer_flags.h"
 #include "genkit/base/error.h"
 #include "genkit/base/thread_pool.h"
 #include "genkit/generate/generate.h"
@@ -28,6 +30,7 @@ struct BenchArguments {
   int prompt_tokens = 256, new_tokens = 64, batch = 1, threads = 0, repeat = 1;
   bool json = false, no_bandwidth = false;
   std::vector<std::string> quality;
+  SteerFlags steer;
 };
 
 /// BOS of Gemma, then 1000, 1001, ...: what the other engines are fed when they are compared.
@@ -39,7 +42,8 @@ std::vector<int32_t> bench_prompt(int length, int vocab_size) {
 }
 
 generate::GenerationResult run_once(const LoadedModel& loaded, const LoadedModel* draft,
-                                    const BenchArguments& a, int prompt_tokens, int new_tokens) {
+                                    const BenchArguments& a, int prompt_tokens, int new_tokens,
+                                    const std::vector<models::ForwardHook*>& hooks = {}) {
   generate::GenerationRequest request;
   const auto ids = bench_prompt(prompt_tokens, loaded.model->components().vocab_size);
   request.prompts.assign(static_cast<size_t>(a.batch), {.ids = ids});
@@ -48,6 +52,7 @@ generate::GenerationResult run_once(const LoadedModel& loaded, const LoadedModel
   request.config.eos_token_id.emplace();
   if (a.prompt_lookup_num_tokens > 0) request.config.prompt_lookup_num_tokens = a.prompt_lookup_num_tokens;
   if (draft) request.assistant_model = draft->model.get();
+  request.hooks = hooks;
   return generate::generate(*loaded.model, nullptr, request);
 }
 
@@ -123,6 +128,15 @@ nlohmann::ordered_json measure_speed(const BenchArguments& a) {
     result["drafted"] = drafted;
     result["accepted"] = accepted;
   }
+  if (a.steer.given()) {
+    Steering steering(a.steer, *loaded.model);
+    const auto hooks = steering.hooks(std::vector<PromptSource>(static_cast<size_t>(a.batch)));
+    result["steering"] = measure_steering(
+        [&](const std::vector<models::ForwardHook*>& with) {
+          return run_once(loaded, drafting, a, a.prompt_tokens, a.new_tokens + 1, with).timings;
+        },
+        hooks, a.repeat);
+  }
   if (!a.no_bandwidth) {
     const double bandwidth = read_bandwidth(num_threads());
     const size_t bytes = bytes_of_a_step(loaded);
@@ -181,12 +195,19 @@ int run_bench(const std::string& program, std::vector<std::string> args) {
       ->type_name("FILE")
       ->expected(0, 1 << 10);
   app.add_flag("--json", a.json, "one JSON object");
+  a.steer.add_to(options);
   options.set_footer(
       "load_s is from the start of the process until a prompt could be taken;\n"
       "first_token_s from there to the first token. bandwidth_share is the part of the\n"
-      "measured read bandwidth that reading the weights once a step took.\n");
+      "measured read bandwidth that reading the weights once a step took.\n"
+      "With --steer or --soft-prompt, runs with and without take turns besides, --repeat\n"
+      "pairs of them: how much longer they take, the fastest against the fastest, and the\n"
+      "median of the pairs with its quartiles.\n");
   if (!options.parse(std::move(args))) return kOk;
   std::erase(a.quality, "");  // what the parser makes of the option alone
+  if (options.given("--quality") && a.steer.given())
+    throw UsageError("--quality: compares arithmetic, without steering");
+  a.steer.specs();
   if (a.threads > 0) set_num_threads(a.threads);
 
   const nlohmann::ordered_json result =

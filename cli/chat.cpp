@@ -37,7 +37,7 @@ class Conversation {
       : loaded_(std::move(loaded)), request_(std::move(request)), flags_(std::move(flags)), out_(out) {
     // A turn begins with all that was said before: only what is new is computed. Where windows slide,
     // the ends of the last prompts are kept too, for answers that are read back as other tokens.
-    if (request_.hooks.empty() && request_.config.use_cache.value_or(true)) {
+    if (request_.config.use_cache.value_or(true)) {
       request_.prefixes =
           std::make_shared<generate::PrefixStore>(*loaded_.model, generate::PrefixLimits{.max_prefixes = 4});
     }

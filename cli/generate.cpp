@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/generation_flags.h"
+#include "cli/guarded_run.h"
 #include "cli/model_files.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -34,6 +35,7 @@ struct GenerateArguments {
   std::string draft_model;
   GenerationFlags generation;
   SteerFlags steer;
+  GuardFlags guard;
   ChatFlags chat;
   PromptCacheFlags prompt_cache;
   std::vector<std::string> prompts, prompt_files, prompt_ids, messages;
@@ -127,6 +129,7 @@ void add_options(Options& options, GenerateArguments& a) {
   app.add_flag("--ignore-eos", a.ignore_eos, "no token ends a row")->group("Generation");
   a.generation.add_to(options);
   a.steer.add_to(options);
+  a.guard.add_to(options);
   options.set_footer(
       "--stop takes texts separated by commas, with \\n, \\t, \\\\, \\, and \\xHH.\n"
       "Without a limit up to 256 new tokens are generated.\n"
@@ -253,6 +256,8 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
   }
   a.generation.config();  // refuses what it can before anything is loaded
   a.steer.specs();
+  const steering::Guard guard(a.guard.options());
+  if (!guard.empty()) a.prompt_cache.refuse_save("--avoid-identical and --resample-suspect");
   if (a.threads > 0) set_num_threads(a.threads);
   a.load.needs_tokenizer = std::any_of(sources.begin(), sources.end(), [](const auto& s) { return !s.ids; });
 
@@ -290,9 +295,13 @@ int run_generate(const std::string& program, std::vector<std::string> args) {
   Steering steering(a.steer, *loaded.model);
   ResultWriter writer(out, a.output, sources, loaded.tokenizer.get());
   request.max_rows = static_cast<size_t>(a.batch_size);
-  request.hooks = steering.hooks(sources);  // before the cache file, which is refused beside hooks
+  request.hooks = steering.hooks(sources);
   request.prefixes = a.prompt_cache.open(*loaded.model, request);
-  run_prompts(loaded, request, writer);
+  if (guard.empty()) {
+    run_prompts(loaded, request, writer);
+  } else {
+    run_guarded(loaded, request, guard, steering, sources, writer);
+  }
   a.prompt_cache.save(request.prefixes.get());
   writer.finish(loaded.load_s);
   if (a.timings) Output(2).try_write(writer.timings_line());

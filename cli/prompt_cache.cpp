@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "cli/command.h"
+#include "genkit/base/error.h"
 #include "genkit/generate/prefix_file.h"
 #include "genkit/io/atomic_file.h"
 
@@ -29,9 +30,6 @@ std::shared_ptr<generate::PrefixStore> PromptCacheFlags::open(
   if (!given()) {
     if (save_) throw UsageError("--prompt-cache-save: name the file with --prompt-cache FILE");
     return nullptr;
-  }
-  if (!request.hooks.empty()) {
-    throw UsageError("--prompt-cache: does not go with steering, which changes what the model computes");
   }
   if (save_ && request.prompts.size() > 1) {
     throw UsageError(
@@ -58,10 +56,46 @@ std::shared_ptr<generate::PrefixStore> PromptCacheFlags::open(
   auto store = std::make_shared<generate::PrefixStore>(model);
   std::error_code error;
   const bool exists = std::filesystem::exists(file_, error);
-  if (exists || !save_) store->put(generate::load_prefix(file_, model));
+  if (exists || !save_) {
+    generate::KeptPrefix kept = generate::load_prefix(file_, model);
+    check_steering(kept, model, request);
+    store->put(std::move(kept));
+  }
   // A folder that cannot be written to is better known before the work than after it.
   if (save_) io::AtomicFile probe(file_);
   return store;
+}
+
+void PromptCacheFlags::check_steering(const generate::KeptPrefix& kept, const models::Model& model,
+                                      const generate::GenerationRequest& request) const {
+  for (models::ForwardHook* hook : request.hooks) hook->prepare(model);
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    std::vector<int32_t> tokens;
+    for (const models::ForwardHook* hook : request.hooks) {
+      tokens.resize(tokens.size() + static_cast<size_t>(hook->prefix_tokens(row)), 0);
+    }
+    const std::vector<int32_t>& ids = request.prompts[i].ids;
+    tokens.insert(tokens.end(), ids.begin(), ids.end());
+    const generate::HookedRow hooked{request.hooks, row};
+    const generate::KvMarks marks = hooked.marks(tokens, static_cast<int>(tokens.size()));
+    if (generate::common_length(kept.tokens, {}, tokens, {}) == 0 ||
+        generate::common_length(kept.tokens, kept.marks, tokens, marks.of) > 0) {
+      continue;  // of no use whatever steers, or of some
+    }
+    const auto name = [](std::span<const models::KvMark> of) {
+      return of.empty() || of[0] == 0 ? std::string("without steering")
+                                      : fmt::format("steered as {:016x}", of[0]);
+    };
+    throw ArgumentError(
+        fmt::format("{}: steering: its row was computed {}, prompt {} runs {}: nothing of it can be used; "
+                    "name another file",
+                    file_, name(kept.marks), i, name(marks.of)));
+  }
+}
+
+void PromptCacheFlags::refuse_save(const std::string& other) const {
+  if (save_) throw UsageError(fmt::format("--prompt-cache-save: does not go with {}", other));
 }
 
 void PromptCacheFlags::save(const generate::PrefixStore* store) const {

@@ -20,10 +20,16 @@ class PromptCacheFlags {
   ///         written in the end.
   std::shared_ptr<generate::PrefixStore> open(const models::Model& model,
                                               const generate::GenerationRequest& request) const;
+  /// @throws UsageError where a row is to be saved, though `other` runs a prompt several times.
+  void refuse_save(const std::string& other) const;
   /// Writes the row that ended last, where that was asked for.
   void save(const generate::PrefixStore* store) const;
 
  private:
+  /// Refuses a row that the prompts begin with and that was steered otherwise from its first position on.
+  void check_steering(const generate::KeptPrefix& kept, const models::Model& model,
+                      const generate::GenerationRequest& request) const;
+
   std::string file_;
   bool save_ = false;
 };

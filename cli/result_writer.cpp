@@ -55,12 +55,26 @@ void ResultWriter::stream(const generate::StreamEvent& event) {
   }
 }
 
+void ResultWriter::set_verdict(const steering::GuardVerdict& verdict, const generate::GeneratedRow* base) {
+  verdict_ = {
+      {"resampled", verdict.resampled}, {"identical", verdict.identical}, {"suspect", verdict.suspect}};
+  base_ = nullptr;
+  if (base == nullptr) return;
+  base_ = {{"ids", base->ids}, {"text", base->text}, {"seed", base->seed}};
+}
+
 void ResultWriter::add(size_t index, const generate::GeneratedRow& row, const generate::Timings& so_far) {
   timings_ = so_far;
-  if (format_ == "json") {
-    rows_.push_back(row_json(row, index));
-  } else if (format_ == "jsonl") {
+  const auto guarded = [&] {
     Json json = row_json(row, index);
+    if (!verdict_.is_null()) json["guard"] = verdict_;
+    if (!base_.is_null()) json["base"] = base_;
+    return json;
+  };
+  if (format_ == "json") {
+    rows_.push_back(guarded());
+  } else if (format_ == "jsonl") {
+    Json json = guarded();
     json["timings"] = timings_json();
     write_json(json);
   } else if (tokenizer_ == nullptr) {
@@ -71,7 +85,11 @@ void ResultWriter::add(size_t index, const generate::GeneratedRow& row, const ge
 
 void ResultWriter::finish(double load_s) {
   load_s_ = load_s;
-  if (format_ == "json") write_json({{"rows", std::move(rows_)}, {"timings", timings_json()}});
+  if (format_ != "json") return;
+  Json all = {{"rows", std::move(rows_)}};
+  if (guard_) all["guard"] = steering::to_json(*guard_);
+  all["timings"] = timings_json();
+  write_json(all);
 }
 
 Json ResultWriter::top_json(const std::vector<std::vector<generate::TokenLogprob>>& top) const {
@@ -146,7 +164,14 @@ void ResultWriter::write_json(const Json& json) {
 }
 
 std::string ResultWriter::timings_line() const {
-  return fmt::format("load {:.2f} s; {}", load_s_, cli::timings_line(timings_));
+  std::string text = fmt::format("load {:.2f} s; {}", load_s_, cli::timings_line(timings_));
+  if (guard_) {
+    text +=
+        fmt::format("of {} rows {} identical, {} drawn again, {} left; {} suspect, {} drawn again, {} left\n",
+                    guard_->rows, guard_->identical, guard_->identical_resampled, guard_->identical_left,
+                    guard_->suspect, guard_->suspect_resampled, guard_->suspect_left);
+  }
+  return text;
 }
 
 }  // namespace genkit::cli

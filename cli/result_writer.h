@@ -1,12 +1,14 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/output.h"
 #include "cli/prompts.h"
 #include "genkit/generate/generate.h"
+#include "genkit/steering/guard.h"
 
 namespace genkit::cli {
 
@@ -27,6 +29,11 @@ class ResultWriter {
   void stream(const generate::StreamEvent& event);
   /// A row's end; rows come in the order of the prompts.
   void add(size_t index, const generate::GeneratedRow& row, const generate::Timings& so_far);
+  /// What a guard did to a row that add() is called with next, and the unsteered row that it was held
+  /// against, or null.
+  void set_verdict(const steering::GuardVerdict& verdict, const generate::GeneratedRow* base);
+  /// Of all rows, for the JSON object at the end.
+  void set_guard(const steering::GuardCounters& counters) { guard_ = counters; }
   void set_timings(const generate::Timings& timings) { timings_ = timings; }
   void finish(double load_s);
   std::string timings_line() const;
@@ -49,6 +56,9 @@ class ResultWriter {
   bool header_written_ = false;
   char last_byte_ = '\n';
   nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();
+  nlohmann::ordered_json verdict_;  ///< of the next row; null without a guard
+  nlohmann::ordered_json base_;
+  std::optional<steering::GuardCounters> guard_;
   generate::Timings timings_;
   double load_s_ = 0;
 };

@@ -115,6 +115,10 @@ Steering::Steering(const SteerFlags& flags, const models::Model& model)
   soft_prompt_ = std::make_unique<steering::SoftPromptHook>(read_soft_prompt(flags.soft_prompt()));
 }
 
+bool Steering::acts_on(const PromptSource& prompt) const {
+  return soft_prompt_ || !(prompt.steer ? *prompt.steer : specs_).empty();
+}
+
 std::vector<models::ForwardHook*> Steering::hooks(std::span<const PromptSource> rows) {
   set_ = {};
   std::set<int64_t> plain;

@@ -18,6 +18,7 @@ class SteerFlags {
   void add_to(Options& options);
   /// What the command line says. @throws UsageError naming the option.
   std::vector<steering::SteerSpec> specs() const;
+  bool given() const { return !files_.empty() || !soft_prompt_.empty(); }
   bool any_model() const { return any_model_; }
   /// A file with virtual tokens to put in front of every prompt; empty: none.
   const std::string& soft_prompt() const { return soft_prompt_; }
@@ -37,6 +38,8 @@ class Steering {
   Steering(const SteerFlags& flags, const models::Model& model);
   /// For prompts that run as rows 0, 1, ... of one batch. The hooks live until the next call.
   std::vector<models::ForwardHook*> hooks(std::span<const PromptSource> rows);
+  /// Whether anything acts on a prompt.
+  bool acts_on(const PromptSource& prompt) const;
 
  private:
   std::vector<steering::SteerSpec> specs_;

@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/generation_flags.h"
+#include "cli/guard_flags.h"
 #include "cli/model_files.h"
 #include "cli/output.h"
 #include "cli/parse_values.h"
@@ -23,11 +24,12 @@ struct SweepArguments {
   LoadRequest load;
   GenerationFlags generation;
   VectorFileFlags vectors;
+  GuardFlags guard;
   std::string vector, layers, alphas = "-2,-1,0,1,2", unit, mode = "add", positions;
-  std::vector<std::string> prompts, patterns;
+  std::vector<std::string> prompts;
   std::string prompt_file, system, positive_words, negative_words, html, json;
   int threads = 0, batch_size = 32;
-  bool any_model = false, no_template = false, avoid_identical = false, resample_suspect = false;
+  bool any_model = false, no_template = false;
 };
 
 void add_options(Options& options, SweepArguments& a) {
@@ -81,14 +83,7 @@ void add_options(Options& options, SweepArguments& a) {
   text("--words-positive", a.positive_words, "words of the trait, separated by commas; with the next", "LIST",
        "Scores");
   text("--words-negative", a.negative_words, "words of its opposite", "LIST", "Scores");
-  app.add_flag("--avoid-identical", a.avoid_identical,
-               "draw a sampled answer that equals the unsteered one once more")
-      ->group("Guardrails");
-  app.add_flag("--resample-suspect", a.resample_suspect,
-               "draw a sampled answer with digits or LaTeX in it once more")
-      ->group("Guardrails");
-  list("--suspect-pattern", a.patterns, "regular expression to suspect instead of digits and LaTeX; repeated",
-       "REGEX", "Guardrails");
+  a.guard.add_to(options);
   text("--html", a.html, "page to write", "FILE", "Output");
   text("--json", a.json, "JSON to write; -: standard output", "FILE", "Output");
   a.generation.add_to(options);
@@ -126,15 +121,6 @@ std::vector<int> chosen_layers(const SweepArguments& a, const steering::VectorSe
   throw UsageError(fmt::format("--layers is missing: {} suggests none", set.name));
 }
 
-steering::GuardOptions guard_options(const SweepArguments& a) {
-  if (!a.patterns.empty() && !a.resample_suspect)
-    throw UsageError("--suspect-pattern needs --resample-suspect");
-  steering::GuardOptions guard{.avoid_identical = a.avoid_identical, .suspect_patterns = a.patterns};
-  if (a.resample_suspect && guard.suspect_patterns.empty())
-    guard.suspect_patterns = steering::default_suspect_patterns();
-  return guard;
-}
-
 /// What a sweep cannot show is refused rather than dropped.
 void check_generation(const generate::GenerationConfig& config) {
   if (config.num_return_sequences.value_or(1) > 1) {
@@ -149,16 +135,16 @@ void write_file(const std::string& path, const std::string& text) {
 }
 
 std::string table(const steering::SweepResult& r) {
-  std::string text = fmt::format("{:<28} {:>10} {:>9} {:>10} {:>8} {:>8} {:>8}\n", "setting", "projection",
+  std::string text = fmt::format("{:<22} {:>10} {:>8} {:>10} {:>7} {:>8} {:>8}\n", "setting", "projection",
                                  "log-odds", "perplexity", "KL", "distinct", "changed");
   const auto row = [&](const std::string& name, const steering::SweepScores& s) {
     const double projection = s.projection.empty() ? 0 : s.projection.begin()->second;
-    text += fmt::format("{:<28} {:>10.4g} {:>9} {:>10.4g} {:>8.3f} {:>8.3f} {:>7.0f}%\n", name, projection,
+    text += fmt::format("{:<22} {:>10.4g} {:>8} {:>10.4g} {:>7.3f} {:>8.3f} {:>7.0f}%\n", name, projection,
                         s.log_odds ? fmt::format("{:.3f}", *s.log_odds) : "-", s.perplexity, s.kl,
                         s.distinct_2, 100 * s.changed);
   };
   row("no steering", r.base);
-  if (r.system) row("trait in the system prompt", *r.system);
+  if (r.system) row("trait as system prompt", *r.system);
   for (const auto& cell : r.cells)
     row(fmt::format("block {}, alpha {:g}", cell.layer, cell.alpha), cell.scores);
   return text;
@@ -184,7 +170,7 @@ int run_steer_sweep(const std::string& program, std::vector<std::string> args) {
   if (!a.unit.empty()) how.unit = steering::alpha_unit(a.unit, "--steer-unit");
   how.mode = steer_mode(a.mode);
   if (!a.positions.empty()) how.positions = steering::Positions::parse(a.positions, "--steer-positions");
-  how.guard = guard_options(a);
+  how.guard = a.guard.options();
   how.batch = static_cast<size_t>(a.batch_size);
   how.config = a.generation.config();
   check_generation(how.config);

@@ -16,6 +16,8 @@ class ByteHash {
   void add(uint64_t number) { add(&number, sizeof number); }
   /// 32 hexadecimal digits.
   std::string hex() const;
+  /// Half of them.
+  uint64_t number() const { return a_; }
 
  private:
   uint64_t a_ = 0x9E3779B97F4A7C15u, b_ = 0xC2B2AE3D27D4EB4Fu;

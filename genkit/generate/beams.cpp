@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "genkit/base/error.h"
+#include "genkit/generate/row_output.h"
 #include "genkit/generate/text_output.h"
 #include "genkit/logits/selection.h"
 
@@ -46,13 +47,7 @@ Beams::Beams(RowSetup setup)
   Beam first{
       .path = {}, .score = 0, .tokens = CacheRow(setup_.prompt.tokens, setup_.cache), .unconditional = {}};
   first.path.context = setup_.prompt.ids;
-  if (config().guidance_scale.value_or(1) != 1) {
-    std::vector<int32_t> negative = setup_.negative_prompt;
-    if (negative.empty()) negative = {setup_.prompt.ids.back()};
-    CacheSettings settings = setup_.cache;
-    settings.keep = false;  // no later row begins with it
-    first.unconditional.emplace(std::move(negative), settings);
-  }
+  if (auto branch = unconditional_branch(setup_)) first.unconditional.emplace(std::move(*branch));
   beams_.push_back(std::move(first));
 }
 

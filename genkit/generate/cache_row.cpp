@@ -23,6 +23,7 @@ Feed CacheRow::feed(cache::KvCache& cache, std::span<const int32_t> draft) {
             .rope_length = rope_length_,
             .prompt_length = prompt_length_,
             .row_tokens = tokens_,
+            .has_prefix = settings_.hooked.has_prefix,
             .logits = 1 + static_cast<int>(draft.size())};
   if (draft.empty()) return feed;
   feed.tokens.insert(feed.tokens.end(), draft.begin(), draft.end());
@@ -46,22 +47,30 @@ void CacheRow::rewind(cache::KvCache& cache, size_t count) {
   if (slot_ >= 0 && cache.length(slot_) > length()) cache.truncate(slot_, length());
 }
 
-int CacheRow::open(cache::KvCache& cache) const {
+int CacheRow::open(cache::KvCache& cache) {
+  hook_revision_ = settings_.hooked.revision();
   if (!settings_.prefixes || !settings_.use_cache) return cache.add_row(settings_.bound);
+  const KvMarks marks = settings_.hooked.marks(tokens_, prompt_length_);
   // The last token's logits are wanted, so that it is fed in any case.
   return settings_.prefixes->open(cache, {.tokens = tokens_,
                                           .bound = settings_.bound,
                                           .rope_length = rope_length_,
-                                          .most = static_cast<int>(tokens_.size()) - 1});
+                                          .most = std::min(static_cast<int>(tokens_.size()) - 1, marks.known),
+                                          .marks = marks.of});
 }
 
 void CacheRow::keep(cache::KvCache& cache) {
   if (!settings_.prefixes || !settings_.keep || !settings_.use_cache || slot_ < 0) return;
+  // What a hook did before it was changed under way, nobody can tell.
+  if (settings_.hooked.revision() != hook_revision_) return;
+  KvMarks marks = settings_.hooked.marks(tokens_, prompt_length_);
   cache::KvRow row = cache.snapshot(slot_);
-  const int own = std::min(row.length(), static_cast<int>(tokens_.size()));
+  const int own = std::min({row.length(), static_cast<int>(tokens_.size()), marks.known});
   if (!row.can_truncate(own)) return;
   row.truncate(own);  // what was fed of a draft and is not the row's
-  settings_.prefixes->put({{tokens_.begin(), tokens_.begin() + own}, std::move(row), rope_length_});
+  if (!marks.of.empty()) marks.of.resize(static_cast<size_t>(own));
+  settings_.prefixes->put(
+      {{tokens_.begin(), tokens_.begin() + own}, std::move(row), rope_length_, std::move(marks.of)});
 }
 
 void CacheRow::release(cache::KvCache& cache) {

@@ -20,6 +20,7 @@ struct CacheSettings {
   /// states of every token of the prompt are wanted.
   PrefixStore* prefixes = nullptr;
   bool keep = false;  ///< what is fed goes into `prefixes`: the prompt, and with keep() the whole row
+  HookedRow hooked = {};
 };
 
 /// The tokens of one row and its slot in the cache: what the model has been fed, and what is next.
@@ -49,7 +50,7 @@ class CacheRow {
   CacheRow fork(cache::KvCache& cache) const;
 
  private:
-  int open(cache::KvCache& cache) const;
+  int open(cache::KvCache& cache);
 
   std::vector<int32_t> tokens_;
   std::vector<int32_t> with_draft_;  ///< what the last feed of a draft ends with
@@ -57,6 +58,7 @@ class CacheRow {
   int rope_length_;
   CacheSettings settings_;
   bool prompt_kept_ = false;
+  uint64_t hook_revision_ = 0;  ///< when the slot was opened
   int slot_ = -1;
 };
 

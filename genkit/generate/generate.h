@@ -52,6 +52,8 @@ struct Prompt {
   std::vector<int32_t> negative_prompt_ids = {};
   /// What stands for the row in the sampling key (seed, row, position); nothing: its place in the batch.
   std::optional<uint64_t> row_key = {};
+  /// What hooks know the row as (models::RowSpan::row); nothing: its place in the batch.
+  std::optional<int64_t> hook_row = {};
 };
 
 class PrefixStore;

@@ -17,7 +17,8 @@ namespace {
 namespace mx = mlx::core;
 
 constexpr const char* kFormat = "mlx-genkit prompt cache";
-constexpr int kVersion = 1;
+// 2: a tensor `steering`. A file without one says 1, which older programs read.
+constexpr int kVersion = 2;
 
 /// Keys and values of positions [begin, end) of a layer.
 void add_positions(std::map<std::string, mx::array>& tensors, const std::string& layer,
@@ -43,6 +44,7 @@ class Reader {
     check_origin();
     KeptPrefix kept;
     kept.tokens = tokens();
+    kept.marks = marks(kept.tokens.size());
     kept.rope_length = number("rope_length", 1);
     kept.row.bound = {number("max_kv_size", 0), number("num_sink_tokens", 0)};
     if (kept.row.bound.max_size > 0 && kept.row.bound.sinks >= kept.row.bound.max_size) {
@@ -122,6 +124,20 @@ class Reader {
     return out;
   }
 
+  std::vector<models::KvMark> marks(size_t count) {
+    const auto found = file_->tensors().find("steering");
+    if (found == file_->tensors().end()) return {};
+    const io::SafetensorsEntry& entry = found->second;
+    if (entry.dtype != mx::uint64 || entry.shape.size() != 1 ||
+        static_cast<size_t>(entry.shape[0]) != count) {
+      fail("steering", fmt::format("expected uint64 of shape [{}], one a token", count));
+    }
+    mx::array marks = file_->array("steering");
+    marks.eval();
+    ++used_;
+    return {marks.data<uint64_t>(), marks.data<uint64_t>() + marks.size()};
+  }
+
   /// The tensor's positions, where the rest of its shape is as it must be.
   int positions(const std::string& name, int heads, int dim) const {
     const auto found = file_->tensors().find(name);
@@ -179,7 +195,7 @@ class Reader {
 void save_prefix(const std::filesystem::path& path, const KeptPrefix& kept, const models::Model& model) {
   const std::map<std::string, std::string> metadata = {
       {"format", kFormat},
-      {"version", std::to_string(kVersion)},
+      {"version", std::to_string(kept.marks.empty() ? 1 : kVersion)},
       {"model", model.fingerprint()},
       {"model_type", model.config().model_type},
       {"rope_length", std::to_string(kept.rope_length)},
@@ -187,6 +203,10 @@ void save_prefix(const std::filesystem::path& path, const KeptPrefix& kept, cons
       {"num_sink_tokens", std::to_string(kept.row.bound.sinks)}};
   std::map<std::string, mx::array> tensors;
   tensors.emplace("tokens", mx::array(kept.tokens.data(), {static_cast<int>(kept.tokens.size())}, mx::int32));
+  if (!kept.marks.empty()) {
+    tensors.emplace("steering",
+                    mx::array(kept.marks.data(), {static_cast<int>(kept.marks.size())}, mx::uint64));
+  }
   for (size_t i = 0; i < kept.row.layers.size(); ++i) {
     const ops::KvStore& store = *kept.row.layers[i];
     const std::string layer = fmt::format("layers.{}.", i);

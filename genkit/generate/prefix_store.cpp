@@ -9,12 +9,8 @@
 namespace genkit::generate {
 namespace {
 
-int common_length(std::span<const int32_t> a, std::span<const int32_t> b) {
-  return static_cast<int>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
-}
-
 size_t bytes_of(const KeptPrefix& kept) {
-  size_t sum = kept.tokens.size() * sizeof(int32_t);
+  size_t sum = kept.tokens.size() * sizeof(int32_t) + kept.marks.size() * sizeof(models::KvMark);
   for (const auto& layer : kept.row.layers) sum += layer->bytes();
   return sum;
 }
@@ -25,7 +21,7 @@ PrefixStore::PrefixStore(const models::Model& model, PrefixLimits limits) : mode
 
 int PrefixStore::usable(const KeptPrefix& kept, const Wanted& wanted) const {
   if (kept.row.bound != wanted.bound) return 0;  // its queries saw other positions
-  int length = std::min(wanted.most, common_length(kept.tokens, wanted.tokens));
+  int length = std::min(wanted.most, common_length(kept.tokens, kept.marks, wanted.tokens, wanted.marks));
   length = model_.rotated_alike(kept.rope_length, wanted.rope_length, length);
   // What a window has dropped is gone; how far back a row can be cut has no gaps.
   if (length <= 0 || !kept.row.can_truncate(length)) return 0;
@@ -59,12 +55,17 @@ void PrefixStore::put(KeptPrefix prefix) {
     throw ArgumentError(fmt::format("prefix: {} tokens for keys and values of {} positions",
                                     prefix.tokens.size(), prefix.row.length()));
   }
+  if (!prefix.marks.empty() && prefix.marks.size() != prefix.tokens.size()) {
+    throw ArgumentError(
+        fmt::format("prefix: {} marks for {} tokens", prefix.marks.size(), prefix.tokens.size()));
+  }
   if (prefix.tokens.empty()) return;
   // `a` offers whatever `b` does.
   const auto covers = [&](const KeptPrefix& a, const KeptPrefix& b) {
     return a.row.bound == b.row.bound &&
            model_.rotated_alike(a.rope_length, b.rope_length, b.row.length()) == b.row.length() &&
-           common_length(a.tokens, b.tokens) == b.row.length() && a.row.can_truncate(b.row.length()) &&
+           common_length(a.tokens, a.marks, b.tokens, b.marks) == b.row.length() &&
+           a.row.can_truncate(b.row.length()) &&
            std::equal(a.row.layers.begin(), a.row.layers.end(), b.row.layers.begin(),
                       [](const auto& x, const auto& y) { return x->first() <= y->first(); });
   };

@@ -121,9 +121,6 @@ PreparedPrompt prepare_prompt(const Prompt& prompt, const EffectiveConfig& effec
   if (!prompt.negative_prompt_ids.empty() && config.guidance_scale.value_or(1) == 1) {
     throw ArgumentError(name + ": negative_prompt_ids: has no effect without guidance_scale");
   }
-  if (virtual_tokens > 0 && config.guidance_scale.value_or(1) != 1) {
-    throw ArgumentError(name + ": guidance_scale: its other branch has no place for a soft prompt");
-  }
   const std::vector<int32_t> mask = attention_mask(prompt, config, name);
   PreparedPrompt out;
   out.ids = prompt.ids;

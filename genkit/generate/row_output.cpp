@@ -88,6 +88,7 @@ std::optional<CacheRow> unconditional_branch(const RowSetup& setup) {
   if (negative.empty()) negative = {setup.prompt.ids.back()};
   CacheSettings settings = setup.cache;
   settings.keep = false;  // no later row begins with it
+  settings.hooked.has_prefix = false;
   return CacheRow(std::move(negative), settings);
 }
 

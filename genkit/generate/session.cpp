@@ -27,7 +27,10 @@ struct GenerationSession::Row {
   std::vector<size_t> fed;          ///< tokens of each feed that have been run
   std::vector<FeedOutput> outputs;  ///< one a feed; the memory is kept
   size_t number = 0;
+  int64_t hook_row = 0;         ///< @see Prompt
   std::vector<int32_t> prompt;  ///< what the model sees of it
+  KvMarks marks;                ///< of the prompt
+  uint64_t hook_revision = 0;   ///< when they were made
   CacheSettings cache;
   bool planned = false;       ///< its first feeds are made
   bool feeds_prompt = false;  ///< the first of them is the prompt, less what another row had of it
@@ -85,12 +88,8 @@ GenerationSession::GenerationSession(const models::Model& model, const text::Tok
       options_(std::move(options)),
       fallback_seed_(random_seed()),
       cache_(model.make_cache()) {
-  if (options_.hooks.empty()) {
-    prefixes_ = options_.prefixes ? options_.prefixes : std::make_shared<PrefixStore>(model);
-    if (&prefixes_->model() != &model_) throw ArgumentError("prefixes: of another model");
-  } else if (options_.prefixes) {
-    throw ArgumentError("prefixes: cannot be kept where hooks change what the model computes");
-  }
+  prefixes_ = options_.prefixes ? options_.prefixes : std::make_shared<PrefixStore>(model);
+  if (&prefixes_->model() != &model_) throw ArgumentError("prefixes: of another model");
   if (options_.prefill_chunk < 1) {
     throw ArgumentError(
         fmt::format("prefill_chunk: expected an integer of at least 1, got {}", options_.prefill_chunk));
@@ -119,17 +118,20 @@ void GenerationSession::prepare_drafts(RowSetup& setup) {
 std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt& prompt,
                                                                     const GenerationConfig& config,
                                                                     size_t number) {
+  for (models::ForwardHook* hook : options_.hooks) hook->prepare(model_);  // they may have changed
   RowSetup setup;
   setup.row = number;
   setup.model = &model_;
   setup.config = config::resolve(options_.model_defaults, config, prompt.config ? &*prompt.config : nullptr,
                                  draft_.has_value());
   const std::string name = fmt::format("prompt {}", number);
-  const int virtual_tokens = prefix_tokens(options_.hooks, static_cast<int64_t>(number), name);
+  const int64_t hook_row = prompt.hook_row.value_or(static_cast<int64_t>(number));
+  const int virtual_tokens = prefix_tokens(options_.hooks, hook_row, name);
   setup.prompt = prepare_prompt(prompt, setup.config, model_, name, virtual_tokens);
   setup.key = {setup.config.values.seed.value_or(fallback_seed_), prompt.row_key.value_or(number), 0};
   setup.vocab_size = model_.config().vocab_size;
   setup.cache = cache_settings(setup.config);
+  setup.cache.hooked = {options_.hooks, hook_row};
   setup.tokenizer = tokenizer_;
   setup.skip_special_tokens = options_.skip_special_tokens;
   setup.overrun = options_.overrun;
@@ -146,8 +148,11 @@ std::unique_ptr<GenerationSession::Row> GenerationSession::make_row(const Prompt
   }
   row->prompt = setup.prompt.tokens;
   row->cache = setup.cache;
+  row->marks = row->cache.hooked.marks(row->prompt, static_cast<int>(row->prompt.size()));
+  row->hook_revision = row->cache.hooked.revision();
   row->strategy = make_strategy(std::move(setup));
   row->number = number;
+  row->hook_row = hook_row;
   return row;
 }
 
@@ -195,6 +200,7 @@ void GenerationSession::plan() {
 }
 
 std::vector<GenerationSession::Piece> GenerationSession::next_pass() {
+  for (models::ForwardHook* hook : options_.hooks) hook->prepare(model_);  // what rows begin from goes by it
   plan();
   bool prefilling = false;
   for (const auto& [number, row] : rows_) prefilling |= !row->strategy->done() && !row->prompt_done;
@@ -240,17 +246,19 @@ void GenerationSession::find_donor(Row& row) {
         other->cache.bound != row.cache.bound) {
       continue;
     }
-    const auto end =
-        std::mismatch(row.prompt.begin(), row.prompt.end() - 1, other->prompt.begin(), other->prompt.end());
-    const int common = static_cast<int>(end.first - row.prompt.begin());
+    const int common = std::min({common_length(row.prompt, row.marks.of, other->prompt, other->marks.of),
+                                 rope_length - 1, row.marks.known, other->marks.known});
     const int shared = model_.rotated_alike(static_cast<int>(other->prompt.size()), rope_length, common);
     if (static_cast<size_t>(shared) <= most) continue;
     most = row.shared = static_cast<size_t>(shared);
     row.donor = number;
   }
   if (row.shared == 0) return;
-  const int kept = prefixes_->reusable(
-      {.tokens = row.prompt, .bound = row.cache.bound, .rope_length = rope_length, .most = rope_length - 1});
+  const int kept = prefixes_->reusable({.tokens = row.prompt,
+                                        .bound = row.cache.bound,
+                                        .rope_length = rope_length,
+                                        .most = std::min(rope_length - 1, row.marks.known),
+                                        .marks = row.marks.of});
   if (static_cast<size_t>(kept) >= row.shared) row.shared = 0;
 }
 
@@ -306,9 +314,12 @@ void GenerationSession::hand_over(const std::vector<Piece>& pieces) {
       const Row& other = *entry.second;
       return !other.planned && other.shared == held && other.donor == row.number;
     });
-    if (!wanted) continue;
+    if (!wanted || row.cache.hooked.revision() != row.hook_revision) continue;
     const auto end = row.prompt.begin() + static_cast<std::ptrdiff_t>(held);
-    prefixes_->put({{row.prompt.begin(), end}, cache_.snapshot(feed.slot), feed.rope_length});
+    std::vector<models::KvMark> marks = row.marks.of;
+    if (!marks.empty()) marks.resize(held);
+    prefixes_->put(
+        {{row.prompt.begin(), end}, cache_.snapshot(feed.slot), feed.rope_length, std::move(marks)});
   }
 }
 
@@ -330,9 +341,10 @@ void GenerationSession::run(const std::vector<Piece>& pieces) {
          .rope_length = feed.rope_length,
          .logits = piece.row->scores_prompt(piece.feed) ? static_cast<int>(piece.count)
                                                         : logits_in(feed, piece.begin, piece.count),
-         .row = static_cast<int64_t>(piece.row->number),
+         .row = piece.row->hook_row,
          .prompt_length = feed.prompt_length,
-         .tokens = feed.row_tokens.first(feed.row_tokens.empty() ? 0 : feed.row_tokens.size() - left)});
+         .tokens = feed.row_tokens.first(feed.row_tokens.empty() ? 0 : feed.row_tokens.size() - left),
+         .has_prefix = feed.has_prefix});
     for (const Capture& c : feed.captures) places.insert(models::HiddenCapture::place(c.site, c.layer));
   }
   input.tokens = mx::array(tokens.data(), {static_cast<int>(tokens.size())}, mx::int32);

@@ -124,7 +124,7 @@ class GenerationSession {
   size_t prompt_tokens_ = 0;
   size_t prompt_tokens_done_ = 0;
   size_t reused_tokens_ = 0;
-  std::shared_ptr<PrefixStore> prefixes_;  ///< null where hooks change what the model computes
+  std::shared_ptr<PrefixStore> prefixes_;
 };
 
 }  // namespace genkit::generate

@@ -29,6 +29,7 @@ struct Feed {
   /// The row's tokens from position 0 to the last of `tokens`, for hooks that go by tokens; kept by
   /// the strategy until advance(). Empty: such hooks are refused.
   std::span<const int32_t> row_tokens = {};
+  bool has_prefix = true;  ///< @see models::RowSpan
   /// Of how many of the last tokens logits are wanted; kAllTokens: of every one.
   int logits = 1;
   /// States that are wanted of every token.

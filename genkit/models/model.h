@@ -38,6 +38,8 @@ struct RowSpan {
   /// For hooks that go by tokens: the row's, from position 0 to the end of this span. Empty where the
   /// caller does not keep them.
   std::span<const int32_t> tokens = {};
+  /// For hooks that fill placeholders (ForwardHook::prefix_tokens): whether the row begins with them.
+  bool has_prefix = true;
 };
 
 enum class LogitsFor : uint8_t { kLast, kAll, kNone, kPerRow };
@@ -67,6 +69,10 @@ enum class Site : uint8_t {
 
 class Model;
 
+/// What hooks have done to one position of a row, for caches: 0 where they left it alone, else a number
+/// that others who did something else there do not have. It has no protection against forgery.
+using KvMark = uint64_t;
+
 /// Sees the named places of a forward pass in order; may return another array of the same shape.
 class ForwardHook {
  public:
@@ -80,6 +86,17 @@ class ForwardHook {
   /// How many of a row's first positions have the keys and values that they would have without this
   /// hook: those may be taken from other rows, and left to them. @param row @see RowSpan::row.
   virtual int untouched(int64_t /*row*/, int /*prompt_length*/) const { return 0; }
+  /// Mixes into marks[p] what this hook does to position p of a row, as far as keys and values show it: rows
+  /// that are fed the same tokens have the same keys and values as far as their marks are the same, and one
+  /// without hooks has marks of 0. Called after prepare().
+  /// @param row its number, its prompt's length, and its tokens from position 0.
+  /// @return for how many of the first positions the marks speak; the others' keys and values are left to
+  ///         no other row.
+  virtual int mark(const RowSpan& row, std::span<KvMark> /*marks*/) const {
+    return untouched(row.row, row.prompt_length);
+  }
+  /// Another number whenever what the hook does may have changed.
+  virtual uint64_t revision() const { return 0; }
   /// Asked before anything is built, so that unused places cost nothing.
   /// @param layer the block for kBlock, -1 at the other places.
   virtual bool wants(Site site, int layer) const = 0;

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,10 +34,20 @@ struct GuardCounters {
   size_t suspect = 0, suspect_resampled = 0, suspect_left = 0;
   GuardCounters& operator+=(const GuardCounters& other);
 };
+nlohmann::ordered_json to_json(const GuardCounters& counters);
+
+/// One row, as it is in the end.
+struct GuardVerdict {
+  bool resampled = false;
+  bool identical = false;  ///< to its base; false where it has none
+  bool suspect = false;
+};
 
 struct GuardedRows {
   std::vector<generate::GeneratedRow> rows;
+  std::vector<GuardVerdict> verdicts;  ///< one a row
   GuardCounters counters;
+  generate::Timings timings;  ///< of all that was drawn
 };
 
 /// Generates, and draws once more what the options do not want, with a seed that follows from the
@@ -47,14 +59,22 @@ class Guard {
   ~Guard();
   Guard(Guard&&) noexcept;
 
+  /// Whether there is nothing to look out for.
+  bool empty() const { return options_.empty(); }
+  bool avoids_identical() const { return options_.avoid_identical; }
   /// Whether a pattern matches in a line of the text; lines count up to 4096 bytes.
   bool is_suspect(const std::string& text) const;
-  /// @param base the rows of the same prompts without steering, or null. Compared by tokens.
-  /// @throws as generate::generate(); ArgumentError naming the option where decoding is greedy, which
-  ///         would only give the same again, and where avoid_identical has no base.
+  /// What run() refuses, before anything has run.
+  void check(const generate::GenerationRequest& request) const;
+  /// @param request its on_token and on_result are not called: what is drawn may not be what stays.
+  /// @param base one a prompt, to be compared by tokens: what came of it without steering; null for a
+  ///        prompt that nothing steers. Empty: there is none.
+  /// @throws as generate::generate(); ArgumentError naming the option where a prompt's mode draws nothing
+  ///         and would only give the same again, where it returns several sequences, and where
+  ///         avoid_identical has no base.
   GuardedRows run(const models::Model& model, const text::Tokenizer* tokenizer,
                   const generate::GenerationRequest& request,
-                  const std::vector<generate::GeneratedRow>* base) const;
+                  std::span<const generate::GeneratedRow* const> base = {}) const;
 
  private:
   struct Patterns;

@@ -25,4 +25,8 @@ mx::array logit_bias(const std::string& hook, const mx::array& v, const models::
 std::optional<ops::SteerStep> logit_step(const mx::array& bias, const std::vector<float>& coefficients,
                                          const models::ForwardInput& input);
 
+/// A mark of a position that a hook of this identity has changed by a coefficient, where hooks before it
+/// left `mark`. Never 0.
+models::KvMark mixed(models::KvMark mark, uint64_t identity, float coefficient);
+
 }  // namespace genkit::steering::detail

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "genkit/base/byte_hash.h"
 #include "genkit/base/error.h"
 #include "genkit/ops/linear.h"
 #include "genkit/steering/hook_parts.h"
@@ -56,6 +57,14 @@ std::optional<ops::SteerStep> logit_step(const mx::array& bias, const std::vecto
   if (!acts) return {};
   step.direction = bias;
   return step;
+}
+
+models::KvMark mixed(models::KvMark mark, uint64_t identity, float coefficient) {
+  ByteHash hash;
+  hash.add(mark);
+  hash.add(identity);
+  hash.add(&coefficient, sizeof coefficient);
+  return std::max<models::KvMark>(hash.number(), 1);
 }
 
 }  // namespace detail
@@ -112,6 +121,18 @@ int SteeringSet::untouched(int64_t row, int prompt_length) const {
   int least = std::numeric_limits<int>::max();
   for (const auto& hook : hooks_) least = std::min(least, hook->untouched(row, prompt_length));
   return least;
+}
+
+int SteeringSet::mark(const models::RowSpan& row, std::span<models::KvMark> marks) const {
+  int known = std::numeric_limits<int>::max();
+  for (const auto& hook : hooks_) known = std::min(known, hook->mark(row, marks));
+  return known;
+}
+
+uint64_t SteeringSet::revision() const {
+  uint64_t sum = 0;
+  for (const auto& hook : hooks_) sum += hook->revision();
+  return sum;
 }
 
 mx::array SteeringSet::apply(models::Site site, int layer, const mx::array& x,

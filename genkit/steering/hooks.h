@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +71,7 @@ class SteeringHook : public models::ForwardHook {
   virtual std::optional<ops::SteerStep> step(models::Site site, const models::ForwardInput& input) const = 0;
   mx::array apply(models::Site site, int layer, const mx::array& x,
                   const models::ForwardInput& input) override;
+  uint64_t revision() const final { return version(); }
 
  protected:
   /// Holds the hook against the model. Called under a lock, when the model or version() changes.
@@ -100,6 +102,7 @@ class ResidualInjectionHook : public SteeringHook {
   std::optional<ops::SteerStep> step(models::Site site, const models::ForwardInput& input) const override;
   /// All of a row where the block is the last: nothing behind it keeps keys and values.
   int untouched(int64_t row, int prompt_length) const override;
+  int mark(const models::RowSpan& row, std::span<models::KvMark> marks) const override;
   int layer_idx() const { return layer_idx_; }
 
  protected:
@@ -109,6 +112,7 @@ class ResidualInjectionHook : public SteeringHook {
  private:
   void check_numbers() const;
   mx::array direction(const SteeringVector& vector) const;
+  uint64_t identity() const;
 
   int layer_idx_;
   VectorRef vector_;
@@ -120,6 +124,7 @@ class ResidualInjectionHook : public SteeringHook {
   bool falls_back_ = false, warned_ = false;  ///< to the logit bias
   std::optional<mx::array> direction_;        ///< [hidden], or of the fallback [vocab]
   std::optional<mx::array> condition_;        ///< [hidden], of length 1
+  uint64_t identity_ = 0;                     ///< of all that it does but for the coefficients
 };
 
 /// Adds alpha(step) * (W_out v) to the final logits (after any scaling and capping), with W_out the
@@ -165,6 +170,8 @@ class SoftPromptHook : public models::ForwardHook {
                   const models::ForwardInput& input) override;
   int prefix_tokens(int64_t row) const override;
   int untouched(int64_t row, int prompt_length) const override;
+  int mark(const models::RowSpan& row, std::span<models::KvMark> marks) const override;
+  uint64_t revision() const override { return store_->version(); }
 
  private:
   const mx::array& embeddings() const;
@@ -187,6 +194,8 @@ class SteeringSet : public models::ForwardHook {
   mx::array apply(models::Site site, int layer, const mx::array& x,
                   const models::ForwardInput& input) override;
   int untouched(int64_t row, int prompt_length) const override;
+  int mark(const models::RowSpan& row, std::span<models::KvMark> marks) const override;
+  uint64_t revision() const override;
 
  private:
   std::vector<std::shared_ptr<SteeringHook>> hooks_;

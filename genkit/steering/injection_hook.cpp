@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <limits>
 
+#include "genkit/base/byte_hash.h"
 #include "genkit/base/error.h"
 #include "genkit/steering/hook_parts.h"
 #include "genkit/steering/hooks.h"
@@ -101,6 +102,7 @@ void ResidualInjectionHook::bind(const models::Model& model) {
     layer_ = layer_idx_ < 0 ? layer_idx_ + blocks : layer_idx_;
     last_block_ = layer_ + 1 == blocks;
     direction_ = direction(v);
+    identity_ = identity();
     return;
   }
   if (options_.on_missing == OnMissingSite::kFail)
@@ -132,6 +134,34 @@ bool ResidualInjectionHook::wants(models::Site site, int layer) const {
 int ResidualInjectionHook::untouched(int64_t row, int prompt_length) const {
   if (falls_back_ || last_block_) return std::numeric_limits<int>::max();
   return first_steered(schedule_, options_.positions, options_.rows, row, prompt_length);
+}
+
+uint64_t ResidualInjectionHook::identity() const {
+  ByteHash hash;
+  hash.add("ResidualInjectionHook");
+  hash.add(static_cast<uint64_t>(layer_));
+  hash.add(static_cast<uint64_t>(options_.mode));
+  hash.add(static_cast<uint64_t>(options_.unit.value_or(vector_.get().unit)));
+  hash.add(direction_->data<float>(), direction_->size() * sizeof(float));
+  if (condition_) {
+    const float threshold = static_cast<float>(options_.condition->threshold);
+    hash.add(condition_->data<float>(), condition_->size() * sizeof(float));
+    hash.add(&threshold, sizeof threshold);
+    hash.add(uint64_t{options_.condition->below});
+  }
+  return hash.number();
+}
+
+int ResidualInjectionHook::mark(const models::RowSpan& row, std::span<models::KvMark> marks) const {
+  constexpr int kAll = std::numeric_limits<int>::max();
+  if (untouched(row.row, row.prompt_length) == kAll) return kAll;
+  models::ForwardInput input;
+  input.rows = {row};
+  const std::vector<float> a = coefficients(schedule_, options_.positions, options_.rows, input);
+  for (size_t p = 0; p < marks.size(); ++p) {
+    if (a[p] != 0) marks[p] = detail::mixed(marks[p], identity_, a[p]);
+  }
+  return kAll;
 }
 
 std::optional<ops::SteerStep> ResidualInjectionHook::step(models::Site,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "genkit/base/byte_hash.h"
 #include "genkit/base/error.h"
 #include "genkit/steering/hook_parts.h"
 #include "genkit/steering/hooks.h"
@@ -47,6 +48,18 @@ int SoftPromptHook::untouched(int64_t row, int) const {
   return prefix_tokens(row) > 0 ? 0 : std::numeric_limits<int>::max();
 }
 
+int SoftPromptHook::mark(const models::RowSpan& row, std::span<models::KvMark> marks) const {
+  const size_t count = row.has_prefix ? static_cast<size_t>(prefix_tokens(row.row)) : 0;
+  const size_t hidden = static_cast<size_t>(embeddings().shape(1));
+  for (size_t p = 0; p < std::min(count, marks.size()); ++p) {
+    ByteHash hash;
+    hash.add("SoftPromptHook");
+    hash.add(embeddings().data<float>() + p * hidden, hidden * sizeof(float));
+    marks[p] = detail::mixed(marks[p], hash.number(), 1);
+  }
+  return std::numeric_limits<int>::max();
+}
+
 bool SoftPromptHook::wants(models::Site site, int) const { return site == models::Site::kTokenEmbedding; }
 
 mx::array SoftPromptHook::apply(models::Site, int, const mx::array& x, const models::ForwardInput& input) {
@@ -56,7 +69,7 @@ mx::array SoftPromptHook::apply(models::Site, int, const mx::array& x, const mod
   int begin = 0, kept = 0;  // of x up to `kept` is in `parts`
   for (const models::RowSpan& span : input.rows) {
     const int end = std::min(span.position + span.length, count);
-    if (end > span.position && prefix_tokens(span.row) > 0) {
+    if (end > span.position && span.has_prefix && prefix_tokens(span.row) > 0) {
       if (begin > kept) parts.push_back(mx::slice(x, {kept, 0}, {begin, hidden}));
       parts.push_back(mx::slice(soft, {span.position, 0}, {end, hidden}));
       kept = begin + end - span.position;

@@ -122,10 +122,9 @@ class Sweep {
       for (size_t i = begin; i < end; ++i) {
         request.prompts.push_back({.ids = (*setting.prompts)[i], .row_key = i});
       }
-      std::vector<generate::GeneratedRow> base;
-      for (size_t i = begin; i < end && guarded; ++i) base.push_back(base_rows_[i]);
-      GuardedRows group =
-          (guarded ? guard_ : plain).run(model_, &tokenizer_, request, guarded ? &base : nullptr);
+      std::vector<const generate::GeneratedRow*> base;
+      for (size_t i = begin; i < end && guarded; ++i) base.push_back(&base_rows_[i]);
+      GuardedRows group = (guarded ? guard_ : plain).run(model_, &tokenizer_, request, base);
       out.counters += group.counters;
       for (auto& row : group.rows) out.rows.push_back(std::move(row));
     }
@@ -213,13 +212,7 @@ nlohmann::ordered_json scores_json(const SweepScores& s) {
   out["distinct_2"] = number(s.distinct_2);
   out["changed"] = number(s.changed);
   out["mean_tokens"] = number(s.mean_tokens);
-  out["guard"] = {{"rows", s.guard.rows},
-                  {"identical", s.guard.identical},
-                  {"identical_resampled", s.guard.identical_resampled},
-                  {"identical_left", s.guard.identical_left},
-                  {"suspect", s.guard.suspect},
-                  {"suspect_resampled", s.guard.suspect_resampled},
-                  {"suspect_left", s.guard.suspect_left}};
+  out["guard"] = to_json(s.guard);
   out["texts"] = s.texts;
   return out;
 }

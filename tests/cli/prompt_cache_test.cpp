@@ -1,11 +1,14 @@
 // --prompt-cache, a conversation's timings, and prompts that bring their own options.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <mlx/array.h>
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 
+#include "genkit/io/safetensors.h"
 #include "program.h"
 
 namespace genkit::test {
@@ -13,6 +16,7 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
+using testing::Not;
 
 Outcome generate(const std::string& model, std::vector<std::string> more) {
   std::vector<std::string> args = {"mlxgk", "generate", "--model", golden_model(model)};
@@ -37,6 +41,14 @@ std::string a_long_prompt() {
   std::string ids = "5";
   for (int i = 0; i < 80; ++i) ids += "," + std::to_string(3 + i * 7 % 90);
   return ids;
+}
+
+void save_vector(const std::string& path, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(64);
+  for (float& v : values) v = normal(engine);
+  io::save_safetensors(path, {{"direction", mlx::core::array(values.data(), {64}, mlx::core::float32)}});
 }
 
 TEST(PromptCache, ASavedRowGoesOnAsIfItHadNotStopped) {
@@ -147,6 +159,66 @@ TEST(Chat, ATurnComputesOnlyWhatIsNew) {
   // The earlier prompt at least, without the token that the template may not repeat.
   EXPECT_GE(from_cache[1], prompt[0] - 1) << run.err;
   EXPECT_GE(from_cache[2], prompt[1] - 1) << run.err;
+}
+
+TEST(Chat, ASteeredTurnGoesOnFromSteeredTurns) {
+  const TemporaryFolder folder;
+  save_vector(folder / "v.safetensors", 1);
+  const auto turns = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"mlxgk",         "chat",
+                                     "--model",       golden_model("gemma3_text"),
+                                     "--tokenizer",   golden_tokenizer("bytebpe_chatml"),
+                                     "--max-tokens",  "3",
+                                     "--steer",       folder / "v.safetensors",
+                                     "--steer-layer", "0",
+                                     "--alpha",       "3",
+                                     "--timings"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome run = run_program(args, {.input = "hello\nagain\nand again\n"});
+    EXPECT_EQ(run.code, 0) << run.err;
+    return run;
+  };
+  const Outcome with = turns({}), without = turns({"--use-cache", "false"});
+  EXPECT_EQ(with.out, without.out);
+  EXPECT_THAT(with.err, HasSubstr("of them from a cache"));
+  EXPECT_THAT(without.err, Not(HasSubstr("of them from a cache")));
+}
+
+TEST(PromptCache, GoesOnWhereTheSteeringIsTheSameAndIsRefusedWhereItIsAnother) {
+  const TemporaryFolder folder;
+  save_vector(folder / "v.safetensors", 1);
+  const std::string file = folder / "row.safetensors", prompt = a_long_prompt();
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--prompt-ids", prompt, "--max-tokens", "5", "--output", "json"});
+    return generate("llama", more);
+  };
+  const auto steered = [&](const char* alpha, std::vector<std::string> more) {
+    more.insert(more.begin(), {"--steer", folder / "v.safetensors", "--steer-layer", "0", "--alpha", alpha});
+    return run(more);
+  };
+  const json fresh = row_of(steered("2", {}))["ids"], plain = row_of(run({}))["ids"];
+  EXPECT_NE(fresh, plain);
+  ASSERT_EQ(steered("2", {"--prompt-cache", file, "--prompt-cache-save"}).code, 0);
+  const Outcome again = steered("2", {"--prompt-cache", file});
+  EXPECT_EQ(row_of(again)["ids"], fresh);
+  EXPECT_EQ(reused(again), 80u);
+  const Outcome stronger = steered("3", {"--prompt-cache", file});
+  EXPECT_EQ(stronger.code, 2);
+  EXPECT_THAT(stronger.err,
+              testing::ContainsRegex("row.safetensors: steering: its row was computed steered as "
+                                     "[0-9a-f]+, prompt 0 runs steered as [0-9a-f]+"));
+  const Outcome none = run({"--prompt-cache", file});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.err,
+              testing::ContainsRegex("computed steered as [0-9a-f]+, prompt 0 runs without steering"));
+  // A row without steering serves one that steers what is generated, and not one that steers everything.
+  ASSERT_EQ(run({"--prompt-cache", folder / "plain.safetensors", "--prompt-cache-save"}).code, 0);
+  const Outcome late =
+      steered("2", {"--steer-positions", "generated", "--prompt-cache", folder / "plain.safetensors"});
+  EXPECT_EQ(row_of(late)["ids"], row_of(steered("2", {"--steer-positions", "generated"}))["ids"]);
+  EXPECT_EQ(reused(late), 80u);
+  EXPECT_THAT(steered("2", {"--prompt-cache", folder / "plain.safetensors"}).err,
+              HasSubstr("its row was computed without steering, prompt 0 runs steered as"));
 }
 
 TEST(PromptFile, LinesBringTheirOwnOptionsOrAreRefusedByLine) {

@@ -115,6 +115,122 @@ TEST_F(SteeredGenerate, LinesOfABatchHaveTheirOwn) {
   }
 }
 
+TEST_F(SteeredGenerate, GuardsDrawAgainAndCountIt) {
+  int64_t seed = 3;
+  const auto run_json = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"mlxgk",
+                                     "generate",
+                                     "--model",
+                                     golden_model("llama"),
+                                     "--tokenizer",
+                                     golden_tokenizer("bytebpe_llama3"),
+                                     "--no-auto-chat",
+                                     "--max-tokens",
+                                     "8",
+                                     "--output",
+                                     "json",
+                                     "--do-sample",
+                                     "true",
+                                     "--seed",
+                                     std::to_string(seed),
+                                     "--prompt",
+                                     "one",
+                                     "--prompt",
+                                     "two"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome outcome = run_program(args);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.code == 0 ? json::parse(outcome.out) : json();
+  };
+  const std::vector<std::string> steer = {"--steer", file("a.safetensors"), "--steer-layer", "0", "--alpha"};
+  const auto steered = [&](const char* alpha, std::vector<std::string> more) {
+    std::vector<std::string> args = steer;
+    args.push_back(alpha);
+    args.insert(args.end(), more.begin(), more.end());
+    return run_json(args);
+  };
+  const json plain = steered("2", {});
+  EXPECT_FALSE(plain.contains("guard"));
+  // Everything is suspect: every row is drawn once more, with a seed of its own, and is what that seed gives.
+  const json all = steered("2", {"--resample-suspect", "--suspect-pattern", "[^]"});
+  EXPECT_EQ(all["guard"], (json{{"rows", 2},
+                                {"identical", 0},
+                                {"identical_resampled", 0},
+                                {"identical_left", 0},
+                                {"suspect", 2},
+                                {"suspect_resampled", 2},
+                                {"suspect_left", 2}}));
+  for (const size_t i : {0, 1}) {
+    const json& row = all["rows"][i];
+    EXPECT_EQ(row["guard"], (json{{"resampled", true}, {"identical", false}, {"suspect", true}}));
+    EXPECT_NE(row["seed"], plain["rows"][i]["seed"]);
+    EXPECT_NE(row["ids"], plain["rows"][i]["ids"]);
+    seed = row["seed"].get<int64_t>();
+    EXPECT_EQ(steered("2", {})["rows"][i]["ids"], row["ids"]);
+    seed = 3;
+  }
+  // Nothing is: what comes out is what comes out without a guard.
+  const json none = steered("2", {"--resample-suspect", "--suspect-pattern", "no such thing"});
+  EXPECT_EQ(none["rows"][1]["ids"], plain["rows"][1]["ids"]);
+  EXPECT_EQ(none["guard"]["suspect"], 0);
+  // Steering that does nothing: the base draws other numbers, so that equal answers are no accident; the
+  // best token alone is left to draw, so that they are equal whatever is drawn.
+  const json same = steered("0", {"--avoid-identical", "--top-k", "1"});
+  EXPECT_EQ(same["guard"]["identical"], 2);
+  EXPECT_EQ(same["guard"]["identical_resampled"], 2);
+  EXPECT_EQ(same["guard"]["identical_left"], 2);
+  EXPECT_EQ(same["rows"][0]["base"]["ids"], same["rows"][0]["ids"]);
+  EXPECT_NE(same["rows"][0]["base"]["seed"], 3);
+  const json other = steered("4", {"--avoid-identical", "--top-k", "1"});
+  EXPECT_EQ(other["guard"]["identical"], 0);
+  EXPECT_NE(other["rows"][0]["base"]["ids"], other["rows"][0]["ids"]);
+  EXPECT_EQ(other["rows"][0]["base"]["ids"], same["rows"][0]["base"]["ids"]);
+}
+
+TEST_F(SteeredGenerate, GuardsAreRefusedByNameWhereTheyCanDoNothing) {
+  const auto fails = [&](std::vector<std::string> more, const std::string& text) {
+    more.insert(more.begin(),
+                {"mlxgk", "generate", "--model", golden_model("llama"), "--prompt-ids", "1,66,278"});
+    const Outcome outcome = run_program(more);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(text));
+  };
+  const std::string a = file("a.safetensors");
+  fails({"--steer", a, "--steer-layer", "0", "--avoid-identical"},
+        "avoid_identical: has no effect in greedy decoding, which comes out the same again; it needs "
+        "do_sample");
+  fails({"--resample-suspect", "--num-beams", "2"}, "suspect_patterns: has no effect in beam");
+  fails({"--suspect-pattern", "x"}, "--suspect-pattern needs --resample-suspect");
+  fails({"--resample-suspect", "--suspect-pattern", "(x"}, "suspect_patterns: (x: no regular expression");
+  fails({"--do-sample", "true", "--avoid-identical"}, "--avoid-identical: nothing is steered; pass --steer");
+  fails({"--do-sample", "true", "--resample-suspect", "--num-return-sequences", "2", "--output", "json"},
+        "suspect_patterns: looks at one answer a prompt; num_return_sequences is 2");
+  fails({"--do-sample", "true", "--resample-suspect", "--prompt-cache", file("c"), "--prompt-cache-save"},
+        "--prompt-cache-save: does not go with --avoid-identical and --resample-suspect");
+}
+
+TEST_F(SteeredGenerate, BenchSaysWhatSteeringCosts) {
+  const std::vector<std::string> args = {"mlxgk",           "bench",
+                                         "--model",         golden_model("llama"),
+                                         "--prompt-tokens", "8",
+                                         "--new-tokens",    "4",
+                                         "--repeat",        "3",
+                                         "--no-bandwidth",  "--json",
+                                         "--steer",         file("a.safetensors"),
+                                         "--steer-layer",   "0"};
+  const Outcome run = run_program(args);
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json cost = json::parse(run.out)["steering"];
+  EXPECT_EQ(cost["pairs"], 3);
+  for (const char* what : {"decoding", "prefill", "processor"}) {
+    EXPECT_LE(cost[what]["from_percent"].get<double>(), cost[what]["median_percent"].get<double>());
+    EXPECT_LE(cost[what]["median_percent"].get<double>(), cost[what]["to_percent"].get<double>());
+  }
+  std::vector<std::string> with_quality = args;
+  with_quality.push_back("--quality");
+  EXPECT_THAT(run_program(with_quality).err, HasSubstr("--quality: compares arithmetic, without steering"));
+}
+
 TEST_F(SteeredGenerate, SaysWhatIsWrong) {
   const std::string a = file("a.safetensors");
   const auto fails = [&](std::vector<std::string> more, int code, const std::string& text) {

@@ -89,6 +89,16 @@ TEST_F(PrefixFile, ComesBackAsItWas) {
   EXPECT_LT(fs::file_size(file_), 90 * 4 * 2 * 4 * 32u) << "windows and bounds keep no whole rows";
 }
 
+TEST_F(PrefixFile, SaysWhatHooksDidWhereTheyDidSomething) {
+  EXPECT_EQ(io::SafetensorsFile::open(file_)->metadata().at("version"), "1");  // for older programs
+  KeptPrefix steered = kept_;
+  steered.marks.assign(steered.tokens.size(), 0);
+  steered.marks[5] = ~uint64_t{0} - 3;
+  save_prefix(file_, steered, *model_);
+  EXPECT_EQ(io::SafetensorsFile::open(file_)->metadata().at("version"), "2");
+  EXPECT_EQ(load_prefix(file_, *model_).marks, steered.marks);
+}
+
 TEST_F(PrefixFile, IsOfOneModelAlone) {
   const auto exact = load("gemma3_text", ops::Arithmetic::kExact);
   const auto other = load("gemma2");
@@ -106,8 +116,8 @@ TEST_F(PrefixFile, IsOfOneModelAlone) {
 
 TEST_F(PrefixFile, NamesTheFieldThatIsWrong) {
   EXPECT_EQ(refusal_with({{"format", "pt"}}), "format: no prompt cache of this program");
-  EXPECT_EQ(refusal_with({{"version", "2"}}),
-            "version: 2 is later than 1, the latest that this program knows");
+  EXPECT_EQ(refusal_with({{"version", "3"}}),
+            "version: 3 is later than 2, the latest that this program knows");
   EXPECT_EQ(refusal_with({{"version", "x"}}), "version: expected an integer of at least 1, got x");
   EXPECT_EQ(refusal_with({{"max_kv_size", "-1"}}), "max_kv_size: expected an integer of at least 0, got -1");
   EXPECT_EQ(refusal_with({{"max_kv_size", "99999999999"}}),
@@ -128,6 +138,10 @@ TEST_F(PrefixFile, NamesTheFieldThatIsWrong) {
   EXPECT_EQ(refusal_with({}, {{"layers.0.keys", short_keys}, {"layers.0.values", short_keys}}),
             "layers.0.keys: 5 positions of 92 tokens are not what this layer keeps");
   EXPECT_EQ(refusal_with({}, {{"layers.3.sink_keys", std::nullopt}}), "layers.3.sink_keys: missing");
+  EXPECT_EQ(refusal_with({}, {{"steering", mx::zeros({91}, mx::uint64)}}),
+            "steering: expected uint64 of shape [92], one a token");
+  EXPECT_EQ(refusal_with({}, {{"steering", mx::zeros({92}, mx::int32)}}),
+            "steering: expected uint64 of shape [92], one a token");
   EXPECT_THAT(refusal_with({}, {{"more", mx::zeros({1})}}), testing::StartsWith("layers: holds "));
 }
 

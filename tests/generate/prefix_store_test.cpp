@@ -145,13 +145,18 @@ TEST(PrefixStore, WhatARowKeepsIsOfNoUseToOneWithAnotherBound) {
   EXPECT_EQ(store->reusable({.tokens = prompt, .bound = {20, 4}, .rope_length = 30, .most = 29}), 0);
 }
 
+TEST(PrefixStore, PositionsThatHooksTreatOtherwiseAreNotTheSame) {
+  const Ids a = {1, 2, 3, 4}, b = {1, 2, 3, 9};
+  const std::vector<models::KvMark> none, ends = {0, 0, 5, 5}, begins = {5};
+  EXPECT_EQ(common_length(a, none, b, none), 3);
+  EXPECT_EQ(common_length(a, ends, b, none), 2);
+  EXPECT_EQ(common_length(a, ends, b, ends), 3);
+  EXPECT_EQ(common_length(a, begins, b, none), 0);
+  EXPECT_EQ(common_length(a, begins, b, {begins.data(), 1}), 3);
+}
+
 TEST(PrefixStore, RefusesWhatCannotBeRight) {
   const FakeModel model, other;
-  class Hook : public models::ForwardHook {
-   public:
-    bool wants(models::Site, int) const override { return false; }
-    mx::array apply(models::Site, int, const mx::array& x, const models::ForwardInput&) override { return x; }
-  } hook;
   const auto message_of = [](auto f) -> std::string {
     try {
       f();
@@ -161,11 +166,6 @@ TEST(PrefixStore, RefusesWhatCannotBeRight) {
     return "no error";
   };
   EXPECT_EQ(message_of([&] {
-              GenerationSession(model, nullptr,
-                                {.hooks = {&hook}, .prefixes = std::make_shared<PrefixStore>(model)});
-            }),
-            "prefixes: cannot be kept where hooks change what the model computes");
-  EXPECT_EQ(message_of([&] {
               GenerationSession(model, nullptr, {.prefixes = std::make_shared<PrefixStore>(other)});
             }),
             "prefixes: of another model");
@@ -174,6 +174,14 @@ TEST(PrefixStore, RefusesWhatCannotBeRight) {
               store.put({.tokens = {1, 2}, .row = {}, .rope_length = 2});
             }),
             "prefix: 2 tokens for keys and values of 0 positions");
+  cache::KvCache cache = model.make_cache();
+  const int slot = cache.add_row();
+  const float number = 1;
+  cache.store(slot, 0)->append(&number, &number, 1);
+  EXPECT_EQ(message_of([&] {
+              store.put({.tokens = {1}, .row = cache.snapshot(slot), .rope_length = 1, .marks = {7, 7}});
+            }),
+            "prefix: 2 marks for 1 tokens");
 }
 
 }  // namespace

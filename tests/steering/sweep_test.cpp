@@ -65,6 +65,12 @@ class Sweeps : public testing::Test {
   SweepOptions options_;
 };
 
+std::vector<const generate::GeneratedRow*> all_of(const std::vector<generate::GeneratedRow>& rows) {
+  std::vector<const generate::GeneratedRow*> out;
+  for (const generate::GeneratedRow& row : rows) out.push_back(&row);
+  return out;
+}
+
 TEST(VariantSeeds, AreAllDifferentAndNeverTheBases) {
   std::set<uint64_t> seen;
   for (const uint64_t base : {uint64_t{0}, uint64_t{1}, uint64_t{17}, ~uint64_t{0}}) {
@@ -81,27 +87,27 @@ TEST_F(Sweeps, AnIdenticalVariantIsDrawnOnceMore) {
   const auto base = generate::generate(*model_, tokenizer_.get(), request).rows;
   // The same request again is the base itself, row by row.
   const Guard guard(GuardOptions{.avoid_identical = true, .suspect_patterns = {}});
-  const GuardedRows rows = guard.run(*model_, tokenizer_.get(), request, &base);
+  const GuardedRows rows = guard.run(*model_, tokenizer_.get(), request, all_of(base));
   EXPECT_EQ(rows.counters.rows, 4u);
   EXPECT_EQ(rows.counters.identical, 4u);
   EXPECT_EQ(rows.counters.identical_resampled, 4u);
   EXPECT_EQ(rows.counters.identical_left, 0u);
   for (size_t i = 0; i < 4; ++i) EXPECT_NE(rows.rows[i].ids, base[i].ids);
   // Deterministic, and without the guard nothing is drawn again.
-  EXPECT_EQ(guard.run(*model_, tokenizer_.get(), request, &base).rows[2].ids, rows.rows[2].ids);
-  const GuardedRows plain = Guard().run(*model_, tokenizer_.get(), request, &base);
+  EXPECT_EQ(guard.run(*model_, tokenizer_.get(), request, all_of(base)).rows[2].ids, rows.rows[2].ids);
+  const GuardedRows plain = Guard().run(*model_, tokenizer_.get(), request, all_of(base));
   EXPECT_EQ(plain.counters.identical, 4u);
   EXPECT_EQ(plain.counters.identical_resampled, 0u);
   EXPECT_EQ(plain.counters.identical_left, 4u);
   // Another seed than the base's: nothing is identical, and nothing is touched.
-  const GuardedRows other = guard.run(*model_, tokenizer_.get(), sampled(variant_seed(5, 1)), &base);
+  const GuardedRows other = guard.run(*model_, tokenizer_.get(), sampled(variant_seed(5, 1)), all_of(base));
   EXPECT_EQ(other.counters.identical, 0u);
 }
 
 TEST_F(Sweeps, ASuspectTextIsDrawnOnceMore) {
   const auto request = sampled(5);
   const Guard all(GuardOptions{.avoid_identical = false, .suspect_patterns = {"[^]"}});
-  const GuardedRows rows = all.run(*model_, tokenizer_.get(), request, nullptr);
+  const GuardedRows rows = all.run(*model_, tokenizer_.get(), request);
   EXPECT_EQ(rows.counters.suspect, 4u);
   EXPECT_EQ(rows.counters.suspect_resampled, 4u);
   EXPECT_EQ(rows.counters.suspect_left, 4u);  // once, not until it fits
@@ -109,14 +115,56 @@ TEST_F(Sweeps, ASuspectTextIsDrawnOnceMore) {
   EXPECT_NE(rows.rows[0].ids, plain[0].ids);
 }
 
+// A row that is drawn again is steered as it was, whoever else is drawn again.
+TEST_F(Sweeps, ARowThatIsDrawnAgainKeepsItsHooksAndCallbacks) {
+  auto request = sampled(5);
+  for (auto& prompt : request.prompts) prompt.ids = prompts_[0].ids;
+  ResidualInjectionHook hook(0, vectors_.vector(0), 3.0, {.rows = std::set<int64_t>{2}});
+  request.hooks = {&hook};
+  request.prefix_allowed_tokens_fn = [](size_t row, std::span<const int32_t>) {
+    std::vector<int32_t> allowed;
+    for (int32_t id = 0; id < 40; ++id) allowed.push_back(static_cast<int32_t>(row) * 100 + id);
+    return allowed;
+  };
+  const auto first = generate::generate(*model_, tokenizer_.get(), request).rows;
+  // Rows 2 and 3 equal what they are held against, so that row 2 is the first of those drawn again.
+  const std::vector<const generate::GeneratedRow*> base = {nullptr, nullptr, &first[2], &first[3]};
+  const Guard guard(GuardOptions{.avoid_identical = true, .suspect_patterns = {}});
+  const GuardedRows rows = guard.run(*model_, tokenizer_.get(), request, base);
+  EXPECT_EQ(rows.counters.identical_resampled, 2u);
+  for (const size_t i : {size_t{0}, size_t{1}}) EXPECT_EQ(rows.rows[i].ids, first[i].ids);
+  for (const size_t i : {size_t{2}, size_t{3}}) {
+    EXPECT_TRUE(rows.verdicts[i].resampled);
+    // The seed that it was drawn with gives the same row again, where its hook knows it by its number.
+    auto alone = request;
+    alone.config.seed = rows.rows[i].seed;
+    EXPECT_EQ(generate::generate(*model_, tokenizer_.get(), alone).rows[i].ids, rows.rows[i].ids) << i;
+    alone.hooks.clear();
+    EXPECT_EQ(generate::generate(*model_, tokenizer_.get(), alone).rows[i].ids == rows.rows[i].ids, i == 3);
+  }
+}
+
 TEST_F(Sweeps, GuardsNeedSampling) {
   auto request = sampled(5);
   request.config.do_sample = false;
   const Guard guard(GuardOptions{.avoid_identical = true, .suspect_patterns = {}});
-  EXPECT_THAT([&] { guard.run(*model_, tokenizer_.get(), request, nullptr); },
-              ThrowsMessage<ArgumentError>(HasSubstr("avoid_identical: needs do_sample")));
-  EXPECT_THAT([&] { guard.run(*model_, tokenizer_.get(), sampled(1), nullptr); },
+  EXPECT_THAT([&] { guard.run(*model_, tokenizer_.get(), request); },
+              ThrowsMessage<ArgumentError>(HasSubstr(
+                  "avoid_identical: has no effect in greedy decoding, which comes out the same again; it "
+                  "needs do_sample")));
+  EXPECT_THAT([&] { guard.run(*model_, tokenizer_.get(), sampled(1)); },
               ThrowsMessage<ArgumentError>(HasSubstr("avoid_identical: there is no base")));
+  // One prompt's own mode counts too.
+  request = sampled(5);
+  request.prompts[2].config.emplace();
+  request.prompts[2].config->num_beams = 2;
+  request.prompts[2].config->do_sample = false;
+  EXPECT_THAT([&] { guard.check(request); }, ThrowsMessage<ArgumentError>(HasSubstr("in beam")));
+  request = sampled(5);
+  request.config.num_return_sequences = 2;
+  EXPECT_THAT([&] { guard.check(request); },
+              ThrowsMessage<ArgumentError>(HasSubstr("avoid_identical: looks at one answer a prompt; "
+                                                     "num_return_sequences is 2")));
   EXPECT_THAT([] { Guard(GuardOptions{.avoid_identical = false, .suspect_patterns = {"(a"}}); },
               ThrowsMessage<ArgumentError>(HasSubstr("suspect_patterns: (a: no regular expression")));
 }
