@@ -200,9 +200,9 @@ int run_bench(const std::string& program, std::vector<std::string> args) {
       "load_s is from the start of the process until a prompt could be taken;\n"
       "first_token_s from there to the first token. bandwidth_share is the part of the\n"
       "measured read bandwidth that reading the weights once a step took.\n"
-      "With --steer or --soft-prompt, runs with and without take turns besides, --repeat\n"
-      "pairs of them: how much longer they take, the fastest against the fastest, and the\n"
-      "median of the pairs with its quartiles.\n");
+      "With --steer or --soft-prompt, runs with and without take turns besides,\n"
+      "--repeat pairs of them: how much longer they take, the fastest against the\n"
+      "fastest, and the median of the pairs with its quartiles.\n");
   if (!options.parse(std::move(args))) return kOk;
   std::erase(a.quality, "");  // what the parser makes of the option alone
   if (options.given("--quality") && a.steer.given())

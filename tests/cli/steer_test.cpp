@@ -228,8 +228,8 @@ std::vector<std::string> sweep_arguments(const std::string& vector, const Tempor
 TEST_F(Steer, ASweepWritesItsPageAndItsFigures) {
   const Outcome run = steer("sweep", sweep_arguments(extracted(), folder_));
   ASSERT_EQ(run.code, 0) << run.err;
-  EXPECT_THAT(run.out, AllOf(HasSubstr("no steering"), HasSubstr("trait as system prompt"),
-                             HasSubstr("alpha -2")));
+  EXPECT_THAT(run.out,
+              AllOf(HasSubstr("no steering"), HasSubstr("trait as system prompt"), HasSubstr("alpha -2")));
   std::istringstream lines(run.out);
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
   const json result = json::parse(read_file(folder_ / "s.json"));

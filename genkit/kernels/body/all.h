@@ -17,7 +17,8 @@ constexpr KernelTable make_table(const char* name) {
   table.name = name;
   table.linear_f32_scratch = linear_f32_scratch;
   table.linear_f32 = linear_f32;
-  table.linear_int8 = table.linear_fast = {"int8", int8_size, round_to_int8, linear_int8_scratch, linear_int8, kRowBlock};
+  table.linear_int8 =
+      table.linear_fast = {"int8", int8_size, round_to_int8, linear_int8_scratch, linear_int8, kRowBlock};
   table.dequantize = dequantize;
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;
