@@ -88,6 +88,8 @@ struct KernelTable {
   /// The target's best where activations are many: linear_int8, or both sides rounded to bfloat16
   /// (linear_bf16.h).
   RoundedProduct linear_fast;
+  /// Whether `linear_fast` is not for this weight, so that linear_int8 takes its place; null: never.
+  bool (*fast_is_int8)(const WeightRows& w);
   /// Row `row` in fp32, equal to dequantize_row bit for bit.
   void (*dequantize)(const WeightRows& w, int64_t row, float* out);
 

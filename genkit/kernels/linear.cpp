@@ -42,8 +42,14 @@ int64_t rows_at_a_time(const LinearTarget& t, int64_t rows, int64_t least) {
   return std::max(step, std::min(least, (fair + kRowBlock * 2 - 1) / (kRowBlock * 2) * (kRowBlock * 2)));
 }
 
+Product product_of(const LinearTarget& t, const KernelTable& table) {
+  const bool int8 = t.product == Product::kFast && table.fast_is_int8 && table.fast_is_int8(t.weight);
+  return int8 ? Product::kInt8 : t.product;
+}
+
 struct Piece {
   int target;
+  Product product;
   int64_t first, last;
 };
 
@@ -72,11 +78,12 @@ void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTa
   std::vector<Piece> pieces;
   for (size_t i = 0; i < targets.size(); ++i) {
     const LinearTarget& t = targets[i];
-    if (t.product != Product::kF32) wanted[t.product == Product::kFast] = true;
+    const Product product = product_of(t, table);
+    if (product != Product::kF32) wanted[product == Product::kFast] = true;
     const int64_t step =
-        rows_at_a_time(t, rows, t.product == Product::kFast ? table.linear_fast.rows_at_a_time : 0);
+        rows_at_a_time(t, rows, product == Product::kFast ? table.linear_fast.rows_at_a_time : 0);
     for (int64_t first = 0; first < t.out; first += step)
-      pieces.push_back({static_cast<int>(i), first, std::min(t.out, first + step)});
+      pieces.push_back({static_cast<int>(i), product, first, std::min(t.out, first + step)});
   }
   const RoundedProduct* const products[] = {&table.linear_int8, &table.linear_fast};
   const void* codes[2] = {};
@@ -89,8 +96,8 @@ void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTa
       const LinearTarget& t = targets[pieces[p].target];
       LinearTask task{&t.weight, t.bias, 0, 0, rows, t.y, t.out};
       task.first = pieces[p].first;
-      if (t.product != Product::kF32) {
-        const int i = t.product == Product::kFast;
+      if (pieces[p].product != Product::kF32) {
+        const int i = pieces[p].product == Product::kFast;
         task.count = static_cast<int>(pieces[p].last - task.first);
         products[i]->multiply(task, codes[i], scratch(products[i]->scratch(t.weight)));
         continue;

@@ -255,6 +255,7 @@ float bf16_reference(const std::vector<float>& w, const float* x, int64_t in, fl
 TEST(LinearFast, ByTilesItIsTheProductOfBothSidesRounded) {
   const KernelTable* table = kernels_named("amx");
   if (table == nullptr) GTEST_SKIP() << "this processor has no tiles";
+  int by_tiles = 0;
   for (const Kind& kind : kinds()) {
     if (!is_quantized(kind.format)) continue;
     std::vector<Shape> shapes = shapes_of(kind);
@@ -263,6 +264,11 @@ TEST(LinearFast, ByTilesItIsTheProductOfBothSidesRounded) {
       const RandomWeight w = make_weight(kind, s, 4);
       const auto x = random_floats(s.rows * s.in + 1, 5), bias = random_floats(s.out, 6);
       const auto y = run(w, s, x.data() + 1, s.rows, bias.data(), Product::kFast, *table);
+      if (table->fast_is_int8(w.rows())) {
+        ASSERT_EQ(y, run(w, s, x.data() + 1, s.rows, bias.data(), Product::kInt8, *table)) << kind.name();
+        continue;
+      }
+      ++by_tiles;
       for (int64_t n = 0; n < s.out; ++n) {
         const auto row = w.row(n);
         for (int64_t m = 0; m < s.rows; ++m)
@@ -271,6 +277,7 @@ TEST(LinearFast, ByTilesItIsTheProductOfBothSidesRounded) {
       }
     }
   }
+  EXPECT_EQ(by_tiles, 6 * 5) << "shapes of the formats with blocks of 256";
 }
 
 // Where a target has nothing better it is the product of int8.

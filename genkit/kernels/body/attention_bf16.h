@@ -182,7 +182,7 @@ void attend_bf16(const AttendTask& task, void* scratch) {
   for (int r = 0; r < task.rows; r += 16)
     arrange_bf16(task.q + int64_t{r} * task.head_dim, task.rows - r < 16 ? task.rows - r : 16, task.head_dim,
                  16, s.queries + int64_t{r} * task.head_dim * 2);
-  const Tiles shapes(16);
+  const Tiles shapes(bf16_tiles(16));
   for (int r = 0; r < task.rows; r += 32) {
     if (task.rows - r > 16) {
       score_tiles<2>(task, s, r);

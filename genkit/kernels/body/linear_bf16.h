@@ -1,5 +1,5 @@
-// Products of quantised weights by tiles of bfloat16. Activations and dequantised weights are rounded
-// to bfloat16, to the nearest, ties to even; products are summed in fp32, 32 of k after 32 in rising
+// Products by tiles of bfloat16 of weights with blocks of 256. Activations and dequantised weights are
+// rounded to bfloat16, to the nearest, ties to even; products are summed in fp32, 32 of k after 32 in rising
 // order, each in the order of tiles.h. However many activations there are, an output takes the same
 // steps, so the bits do not depend on the batch.
 //
@@ -7,6 +7,36 @@
 // arranged once a call: one row of activations costs no more than unpacking the weight, which then
 // overlaps with reading it. Two tiles of weights meet two of activations, so that every tile that is
 // loaded is used twice.
+//
+// Formats with blocks of 32 stay with int8: for one row, unpacking their scales and codes costs twice
+// what int8 dots do, where those with blocks of 256 cost about the same.
+
+inline bool rather_int8(const WeightRows& w) {
+  using F = WeightFormat;
+  const bool blocks_of_256 = w.format == F::kQ2_K || w.format == F::kQ3_K || w.format == F::kQ4_K ||
+                             w.format == F::kQ5_K || w.format == F::kQ6_K || w.format == F::kIQ4_XS;
+  return !blocks_of_256 || !fits_lanes(w);
+}
+
+/// use(FormatTag) for those that are not rather_int8.
+template <class Use>
+inline void with_format_of_256(WeightFormat format, Use use) {
+  using F = WeightFormat;
+  switch (format) {
+    case F::kQ2_K:
+      return use(FormatTag<F::kQ2_K>());
+    case F::kQ3_K:
+      return use(FormatTag<F::kQ3_K>());
+    case F::kQ4_K:
+      return use(FormatTag<F::kQ4_K>());
+    case F::kQ5_K:
+      return use(FormatTag<F::kQ5_K>());
+    case F::kQ6_K:
+      return use(FormatTag<F::kQ6_K>());
+    default:
+      return use(FormatTag<F::kIQ4_XS>());
+  }
+}
 
 constexpr int kPanelRows = 32;
 constexpr int kGroupNumbers = kPanelRows * 32;  // bfloat16s of a group of 32 k: two tiles
@@ -66,64 +96,37 @@ inline __m512 sixteen_numbers(const float* scale, const float* bias) {
       scale, bias);
 }
 
-// Formats of 4 and 5 bits: the 16 or 32 numbers that a group of 32 can hold are computed once, and codes look
+// Q4_K and Q5_K: the 16 or 32 numbers that a group of 32 can hold are computed once, and codes look
 // themselves up. A lookup among 32 goes by the lowest 5 bits of every word.
 template <class Tag>
-constexpr int code_bits() {
-  using F = WeightFormat;
-  constexpr F f = Tag::kValue;
-  if (f == F::kQ4_0 || f == F::kQ4_1 || f == F::kQ4_K || (f == F::kAffine && Tag::kBits == 4)) return 4;
-  if (f == F::kQ5_0 || f == F::kQ5_1 || f == F::kQ5_K) return 5;
-  return 8;
-}
+constexpr int kLookedUpBits = Tag::kValue == WeightFormat::kQ4_K   ? 4
+                              : Tag::kValue == WeightFormat::kQ5_K ? 5
+                                                                   : 0;
 
 /// A word a code of group g, of which the lowest four bits are the code's.
 template <class Tag>
 inline __m512i four_bits(const uint8_t* block, int g) {
-  using F = WeightFormat;
-  constexpr F f = Tag::kValue;
-  if constexpr (f == F::kQ4_K || f == F::kQ5_K) {
-    // Bytes hold a code of this group and one of its neighbour.
-    const __m512i words = _mm512_cvtepu8_epi16(load32(block + (f == F::kQ4_K ? 16 : 48) + 32 * (g / 2)));
-    return g % 2 ? _mm512_srli_epi16(words, 4) : words;
-  } else if constexpr (f == F::kAffine) {
-    return _mm512_cvtepu8_epi16(codes_of<Tag>(block, g));
-  } else {
-    // 16 bytes, whose upper halves are the second 16 codes.
-    const __m128i raw = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + block32(f).nibbles));
-    const __m512i words = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(raw));
-    return _mm512_mask_srli_epi16(words, 0xffff0000u, words, 4);
-  }
+  // Bytes hold a code of this group and one of its neighbour.
+  constexpr int kNibbles = Tag::kValue == WeightFormat::kQ4_K ? 16 : 48;
+  const __m512i words = _mm512_cvtepu8_epi16(load32(block + kNibbles + 32 * (g / 2)));
+  return g % 2 ? _mm512_srli_epi16(words, 4) : words;
 }
 
-/// Bit i: the fifth bit of code i of group g.
-template <class Tag>
-inline __mmask32 fifth_bits(const uint8_t* block, int g) {
-  if constexpr (Tag::kValue == WeightFormat::kQ5_K) {
-    return _mm256_test_epi8_mask(load32(block + 16), _mm256_set1_epi8(static_cast<char>(1 << g)));
-  } else {
-    uint32_t bits;
-    __builtin_memcpy(&bits, block + block32(Tag::kValue).fifth, 4);
-    return bits;
-  }
-}
-
-template <bool kUnsigned>
-inline __m512 widen(__m128i bytes) {
-  return _mm512_cvtepi32_ps(kUnsigned ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
-}
+inline __m512 widen(__m128i bytes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)); }
 
 /// Group g of a row's block. `scales` and `biases` are the row's within [groups of the format][32].
 template <class Tag>
 inline __m512i unpack_bf16(const uint8_t* block, int g, const float* scales, const float* biases) {
   constexpr CodeTraits t = Tag::kTraits;
   const float *s = scales + g * kPanelRows, *b = biases + g * kPanelRows;
-  if constexpr (code_bits<Tag>() == 4) {
+  if constexpr (kLookedUpBits<Tag> == 4) {
     const __m256i table = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(sixteen_numbers<Tag, 0>(s, b)));
     return _mm512_permutexvar_epi16(four_bits<Tag>(block, g), _mm512_broadcast_i64x4(table));
-  } else if constexpr (code_bits<Tag>() == 5) {
+  } else if constexpr (kLookedUpBits<Tag> == 5) {
     const __m512i table = to_bf16(sixteen_numbers<Tag, 0>(s, b), sixteen_numbers<Tag, 16>(s, b));
-    const __m512i fifth = _mm512_maskz_mov_epi16(fifth_bits<Tag>(block, g), _mm512_set1_epi16(16));
+    const __mmask32 set =
+        _mm256_test_epi8_mask(load32(block + 16), _mm256_set1_epi8(static_cast<char>(1 << g)));
+    const __m512i fifth = _mm512_maskz_mov_epi16(set, _mm512_set1_epi16(16));
     // (words & 15) | fifth
     const __m512i codes =
         _mm512_ternarylogic_epi32(four_bits<Tag>(block, g), _mm512_set1_epi16(15), fifth, 0xea);
@@ -135,10 +138,9 @@ inline __m512i unpack_bf16(const uint8_t* block, int g, const float* scales, con
       b = biases + 2 * g * kPanelRows;
     }
     const __m256i codes = codes_of<Tag>(block, g);
-    constexpr bool kUnsigned = t.wide && !t.is_signed;
     const __m256i whole = t.zero ? _mm256_sub_epi8(codes, _mm256_set1_epi8(t.zero)) : codes;
-    const __m512 low = widen<kUnsigned>(_mm256_castsi256_si128(whole));
-    const __m512 high = widen<kUnsigned>(_mm256_extracti128_si256(whole, 1));
+    const __m512 low = widen(_mm256_castsi256_si128(whole));
+    const __m512 high = widen(_mm256_extracti128_si256(whole, 1));
     return to_bf16(numbers_of<t.biased>(low, s, b), numbers_of<t.biased>(high, s + kOther, b + kOther));
   }
 }
@@ -211,7 +213,11 @@ inline void write_sums(const LinearTask& task, int columns, int64_t m, int64_t f
   }
 }
 
-// Unpacks 32 weight rows into `panel` [in / 32][32][32], calling unpacked(g) when group g lies there.
+// Groups of a panel at a time, powers of two: those that are used at once stay in the nearest cache.
+constexpr int64_t kRing = 4, kAllGroups = int64_t{1} << 40;
+
+// Unpacks 32 weight rows into `panel` [min(in / 32, ring)][32][32], calling unpacked(g) when group g lies
+// there.
 template <class Tag, class Use>
 inline void unpack_panel(const WeightRows& w, int64_t first, int count, int64_t ring, uint16_t* panel,
                          const Use& unpacked) {
@@ -253,58 +259,23 @@ inline void unpack_panel(const WeightRows& w, int64_t first, int count, int64_t 
   }
 }
 
-// The formats that row_codes.h leaves out.
-template <class Use>
-inline void unpack_panel_slowly(const WeightRows& w, int64_t first, int count, uint16_t* panel,
-                                const Use& unpacked) {
-  const CodeTraits t = code_traits(w.format, w.bits);
-  alignas(64) uint8_t codes[kStretch];
-  float scales[kStretch / 16], biases[kStretch / 16];
-  for (int64_t k = 0; k < w.in; k += kStretch) {
-    const int n = static_cast<int>(w.in - k < kStretch ? w.in - k : kStretch);
-    for (int r = 0; r < kPanelRows; ++r) {
-      unpack(w, first + (r < count ? r : 0), k, n, codes, scales, biases);
-      for (int c = 0; c < n; c += 16) {
-        const __m512i wide =
-            _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(codes + c)));
-        const __m512i whole = t.is_signed ? _mm512_srai_epi32(_mm512_slli_epi32(wide, 24), 24)
-                                          : _mm512_sub_epi32(wide, _mm512_set1_epi32(t.zero));
-        const float* scale = scales + c / t.group;
-        const __m512 x = _mm512_cvtepi32_ps(whole);
-        const __m512 y = t.biased ? numbers_of<true>(x, scale, biases + c / t.group)
-                                  : numbers_of<false>(x, scale, nullptr);
-        uint16_t* to = panel + (k + c) / 32 * kGroupNumbers + 32 * r + c % 32;
-        _mm256_store_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(y)));
-      }
-    }
-  }
-  for (int64_t g = 0; g < w.in / 32; ++g) unpacked(g);
-}
-
-template <class Use>
-inline void unpack_any(const WeightRows& w, int64_t first, int count, int64_t ring, uint16_t* panel,
-                       const Use& use) {
-  if (fits_lanes(w) &&
-      with_row_format(w, [&](auto tag) { unpack_panel<decltype(tag)>(w, first, count, ring, panel, use); }))
-    return;
-  unpack_panel_slowly(w, first, count, panel, use);
-}
-
 // The first activations are multiplied while the panel is unpacked, two groups later: what a store has
 // just written reaches a tile only after it has gone to the cache.
 constexpr int kLag = 2;
 
 template <int kBlocks>
-inline void multiply_unpacking(const LinearTask& task, int columns, int64_t first, int count, int64_t ring,
+inline void multiply_unpacking(const LinearTask& task, int columns, int64_t first, int count,
                                const TileSums<kBlocks>& sums, uint16_t* panel) {
   const WeightRows& w = *task.weight;
   const int64_t groups = w.in / 32;
   sums.clear();
-  unpack_any(w, first, count, ring, panel, [&](int64_t g) {
-    if (g >= kLag) sums.add(panel + ((g - kLag) & (ring - 1)) * kGroupNumbers, g - kLag);
+  with_format_of_256(w.format, [&](auto tag) {
+    unpack_panel<decltype(tag)>(w, first, count, kRing, panel, [&](int64_t g) {
+      if (g >= kLag) sums.add(panel + ((g - kLag) & (kRing - 1)) * kGroupNumbers, g - kLag);
+    });
   });
   for (int64_t g = groups < kLag ? 0 : groups - kLag; g < groups; ++g)
-    sums.add(panel + (g & (ring - 1)) * kGroupNumbers, g);
+    sums.add(panel + (g & (kRing - 1)) * kGroupNumbers, g);
   write_sums<kBlocks>(task, columns, 0, first);
 }
 
@@ -334,17 +305,13 @@ inline void multiply_few_bf16(const LinearTask& task, const uint8_t* x, uint16_t
   const WeightRows& w = *task.weight;
   const int columns = bf16_columns(task.rows);
   const int64_t block_bytes = columns * w.in * 2;
-  // Groups that are used at once stay in the nearest cache. A power of two, or all of them.
-  const bool by_groups = fits_lanes(w) && with_row_format(w, [](auto) {});
-  const int64_t ring = by_groups ? 4 : int64_t{1} << 40;
   for (int done = 0; done < task.count; done += kPanelRows) {
     const int64_t first = task.first + done;
     const int count = task.count - done < kPanelRows ? task.count - done : kPanelRows;
     if (task.rows <= columns)
-      multiply_unpacking(task, columns, first, count, ring, TileSums<1>{{x, x}, 64 * columns, 4 * columns},
-                         panel);
+      multiply_unpacking(task, columns, first, count, TileSums<1>{{x, x}, 64 * columns, 4 * columns}, panel);
     else
-      multiply_unpacking(task, columns, first, count, ring,
+      multiply_unpacking(task, columns, first, count,
                          TileSums<2>{{x, x + block_bytes}, 64 * columns, 4 * columns}, panel);
   }
 }
@@ -357,8 +324,10 @@ inline void multiply_many_bf16(const LinearTask& task, const uint8_t* x, uint16_
   for (int done = 0; done < task.count; done += at_a_time) {
     const int some = task.count - done < at_a_time ? task.count - done : at_a_time;
     for (int r = 0; r < some; r += kPanelRows)
-      unpack_any(w, task.first + done + r, some - r < kPanelRows ? some - r : kPanelRows, int64_t{1} << 40,
-                 panels + r / kPanelRows * panel_size, [](int64_t) {});
+      with_format_of_256(w.format, [&](auto tag) {
+        unpack_panel<decltype(tag)>(w, task.first + done + r, some - r < kPanelRows ? some - r : kPanelRows,
+                                    kAllGroups, panels + r / kPanelRows * panel_size, [](int64_t) {});
+      });
     for (int64_t i = 0; i < blocks; i += 2) {
       const uint8_t* at = x + i * block_bytes;
       for (int r = 0; r < some; r += kPanelRows) {
@@ -378,7 +347,7 @@ void linear_bf16(const LinearTask& task, const void* rounded, void* scratch) {
   uint16_t* panels =
       reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
   const uint8_t* x = static_cast<const uint8_t*>(rounded);
-  const Tiles shapes(bf16_columns(task.rows));
+  const Tiles shapes(bf16_tiles(bf16_columns(task.rows)));
   if (task.rows <= 2 * kRowBlock)
     multiply_few_bf16(task, x, panels);
   else

@@ -12,20 +12,24 @@ struct TileShapes {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};
   uint8_t rows[16] = {};
+
+  void set(int tile, int row_count, int bytes) {
+    rows[tile] = static_cast<uint8_t>(row_count);
+    row_bytes[tile] = static_cast<uint16_t>(bytes);
+  }
 };
 
-/// Tiles 0..3 are sums [16][columns], 4 and 5 [16][32] bfloat16, 6 and 7 [16 pairs][columns][2], until
-/// the end of the scope.
+/// 0..3 are sums [16][columns], 4 and 5 [16][32] bfloat16, 6 and 7 [16 pairs][columns][2].
+inline TileShapes bf16_tiles(int columns) {
+  TileShapes s;
+  for (int i = 0; i < 8; ++i) s.set(i, 16, i == 4 || i == 5 ? 64 : 4 * columns);
+  return s;
+}
+
+/// Tiles of these shapes until the end of the scope.
 class Tiles {
  public:
-  explicit Tiles(int columns) {
-    TileShapes s;
-    for (int i = 0; i < 8; ++i) {
-      s.rows[i] = 16;
-      s.row_bytes[i] = static_cast<uint16_t>(i == 4 || i == 5 ? 64 : 4 * columns);
-    }
-    asm volatile("ldtilecfg %0" ::"m"(s) : "memory");
-  }
+  explicit Tiles(const TileShapes& shapes) { asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory"); }
   // Released tiles need not be saved when the thread changes.
   ~Tiles() { asm volatile("tilerelease" ::: "memory"); }
   Tiles(const Tiles&) = delete;
