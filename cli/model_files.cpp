@@ -89,8 +89,7 @@ void add_arithmetic(CLI::App& app, LoadRequest& request, const std::string& grou
   auto* exact = app.add_flag("--exact", request.exact, "fp32 arithmetic over quantised weights");
   auto* int8 =
       app.add_flag("--int8", request.int8,
-                   "int8 activations also where the processor has tiles of bfloat16: faster a token at a "
-                   "time, slower for prompts");
+                   "int8 activations also where bfloat16 is the default: the bits of processors without it");
   int8->excludes(exact);
   if (group.empty()) return;
   exact->group(group);

@@ -85,8 +85,8 @@ struct KernelTable {
   void (*linear_f32)(const LinearTask& task, const float* x, int64_t ldx, void* scratch);
   /// Activations rounded to int8 with a scale for every 32 (linear_int8.h).
   RoundedProduct linear_int8;
-  /// The target's best where activations are many: linear_int8, or both sides rounded to bfloat16
-  /// (linear_bf16.h).
+  /// linear_int8, or both sides rounded to bfloat16 (linear_bf16.h), where that is fast for one row of
+  /// activations and for many.
   RoundedProduct linear_fast;
   /// Whether `linear_fast` is not for this weight, so that linear_int8 takes its place; null: never.
   bool (*fast_is_int8)(const WeightRows& w);

@@ -13,8 +13,8 @@ namespace mx = mlx::core;
 
 /// How products with quantised weights are computed.
 enum class Arithmetic : uint8_t {
-  kFast,  ///< what multiplies many activations fastest here: kInt8, or tiles of bfloat16 where there are some
-  kInt8,  ///< activations rounded to int8 in groups, integer products, fp32 sums: best for a few activations
+  kFast,   ///< kInt8, or bfloat16 for formats and processors that it suits
+  kInt8,   ///< activations rounded to int8 in groups, integer products, fp32 sums
   kExact,  ///< fp32 arithmetic over the dequantised weights
 };
 
