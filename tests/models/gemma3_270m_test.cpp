@@ -100,7 +100,8 @@ TEST_F(Gemma3, FastArithmeticIsTheSameOnEveryPath) {
   const mx::array exact = *model_->forward(packed({ids}, models::LogitsFor::kLast)).logits;
   EXPECT_GT(max_difference(whole, exact), 1e-4);
   // What it prefers is as good as the best: log-probabilities move by up to 0.08 between the two, so tokens
-  // closer than twice that may change places. Here two stand 0.068 apart, and tiles of bfloat16 exchange them.
+  // closer than twice that may change places. Here two stand 0.068 apart, and tiles of bfloat16 exchange
+  // them.
   const auto exact_logit = [&](int32_t id) { return exact.data<float>()[id]; };
   EXPECT_LT(exact_logit(greedy(exact)[0]) - exact_logit(greedy(whole)[0]), 0.16);
 }
