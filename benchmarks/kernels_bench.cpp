@@ -180,14 +180,14 @@ void register_linear() {
       if (product != Product::kF32 && !is_quantized(c.format)) continue;
       const std::string name = "linear/" + std::string(traits(c.format).name) + kind;
       auto* b = benchmark::RegisterBenchmark(name.c_str(), linear_weight, c.format, product);
-      for (const int64_t rows : {1, 8, 32, 256}) b->Args({c.out, c.in, rows});
+      for (const int64_t rows : {1, 2, 4, 8, 16, 32, 256}) b->Args({c.out, c.in, rows});
       b->UseRealTime()->Unit(benchmark::kMicrosecond);
     }
   }
   auto* affine = benchmark::RegisterBenchmark("linear/affine/fast", linear_weight, WeightFormat::kAffine,
                                               Product::kFast);
   for (const int64_t bits : {4, 8}) {
-    for (const int64_t rows : {1, 8, 256}) affine->Args({2048, 2048, rows, bits});
+    for (const int64_t rows : {1, 2, 8, 256}) affine->Args({2048, 2048, rows, bits});
   }
   affine->UseRealTime()->Unit(benchmark::kMicrosecond);
 }

@@ -102,9 +102,21 @@ void round_to_int8_tiles(const float* x, int64_t rows, int64_t in, int64_t block
     arrange(int8_rows(out, rows, in), rows, in, block, static_cast<char*>(out) + plain_size(rows, in));
 }
 
-// 16 weight rows, ready for tiles: codes [in / 32][16][32], scales and biases as in Tile.
+// Where the codes of 16 weight rows lie: row r's 32 of group g at codes + r stride + g step.
+struct CodeRows {
+  const uint8_t* codes;
+  int64_t stride, step;
+};
+
+// Codes that a tile takes as they lie in the weight: bytes of which nothing is to be subtracted.
 template <class Tag>
-inline void unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count, Tile& tile) {
+constexpr bool kTakenAsTheyLie = Tag::kValue == WeightFormat::kQ8_0 ||
+                                 (Tag::kValue == WeightFormat::kAffine && Tag::kBits == 8);
+
+// 16 weight rows, ready for tiles: codes [in / 32][16][32] unless they are taken as they lie, scales and
+// biases as in Tile.
+template <class Tag>
+inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count, Tile& tile) {
   constexpr CodeTraits t = Tag::kTraits;
   constexpr int kGroups = Tag::kGroups, kScales = kGroups * 32 / t.group;
   const int64_t row_bytes = static_cast<int64_t>(w.row_bytes), block_bytes = row_bytes * 32 * kGroups / w.in;
@@ -113,13 +125,12 @@ inline void unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count,
     const int left = count - kRowLanes * h;
     rows[h] = left > 0 ? row_group(w, first + kRowLanes * h, left) : rows[0];
   }
-  const uint8_t* ahead = rows[0].base + kRowBlock * row_bytes;  // @see multiply_row
+  // A tile reads all its rows, and the weight may end with fewer.
+  const bool as_they_lie = kTakenAsTheyLie<Tag> && count == kRowBlock;
   const __m256i zeros = _mm256_set1_epi8(t.zero);
   const int64_t blocks = w.in / (32 * kGroups);
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t at = b * block_bytes;
-    for (int64_t i = 0; i < kRowBlock * block_bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
-    ahead += kRowBlock * block_bytes;
     for (int h = 0; h < 2; ++h) {
       __m256 scales[16], biases[16];
       block_scales<Tag>(rows[h], b, at, scales, biases);
@@ -128,7 +139,7 @@ inline void unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count,
       if constexpr (t.biased) {
         for (int g = 0; g < kScales; ++g) _mm256_storeu_ps(tile.biases + to + g * kRowBlock, biases[g]);
       }
-      for (int r = 0; r < kRowLanes; ++r) {
+      for (int r = 0; r < kRowLanes && !as_they_lie; ++r) {
         for (int g = 0; g < kGroups; ++g) {
           uint8_t* out = tile.codes + (b * kGroups + g) * 512 + 32 * (kRowLanes * h + r);
           const __m256i codes = codes_of<Tag>(rows[h].rows[r] + at, g);
@@ -137,12 +148,17 @@ inline void unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count,
       }
     }
   }
+  if (!as_they_lie) return {tile.codes, 32, 512};
+  constexpr int kBefore = Tag::kValue == WeightFormat::kQ8_0 ? 2 : 0;  // a block begins with its scale
+  return {rows[0].base + kBefore, row_bytes, block_bytes};
 }
 
-inline void unpack_rows(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Tile& tile) {
-  if (fits_lanes(w) &&
-      with_row_format(w, [&](auto tag) { unpack_rows_by_blocks<decltype(tag)>(w, first, count, tile); }))
-    return;
+inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Tile& tile) {
+  CodeRows rows = {tile.codes, 32, 512};
+  if (fits_lanes(w) && with_row_format(w, [&](auto tag) {
+        rows = unpack_rows_by_blocks<decltype(tag)>(w, first, count, tile);
+      }))
+    return rows;
   alignas(64) uint8_t codes[kStretch];
   float scales[kStretch / 16], biases[kStretch / 16];
   for (int64_t k = 0; k < w.in; k += kStretch) {
@@ -150,9 +166,6 @@ inline void unpack_rows(const WeightRows& w, int64_t first, int count, const Cod
     for (int r = 0; r < kRowBlock; ++r) {
       // Rows past the last one repeat the first; nobody reads their products.
       const int64_t row = first + (r < count ? r : 0);
-      const uint8_t* next = w.data + (row + kRowBlock) * static_cast<int64_t>(w.row_bytes) +
-                            static_cast<int64_t>(w.row_bytes) * k / w.in;
-      for (size_t i = 0; i < w.row_bytes * n / w.in; i += 64) __builtin_prefetch(next + i, 0, 2);
       unpack(w, row, k, n, codes, scales, biases);
       for (int g = 0; g < n / t.group; ++g) {
         const int64_t to = (k / t.group + g) * kRowBlock + r;
@@ -164,17 +177,19 @@ inline void unpack_rows(const WeightRows& w, int64_t first, int count, const Cod
         __builtin_memcpy(tile.codes + (k + c) * kRowBlock + 32 * r, codes + c, 32);
     }
   }
+  return rows;
 }
 
 constexpr int kDotGroups = 4;  // whose dots are found ahead of their steps in floating point
 
 template <int kGroup, bool kUnsigned>
-inline void dots_of_groups(const Tile& tile, const ArrangedRows& x, int64_t g, int64_t groups, int32_t* out) {
+inline void dots_of_groups(const CodeRows& w, const ArrangedRows& x, int64_t g, int64_t groups,
+                           int32_t* out) {
   const auto one = [&](auto d) {
     constexpr int D = decltype(d)::kValue;
     if (D >= groups) return;
     const int64_t k = (g + D) * kGroup;
-    tile_dots<D, kUnsigned>(tile.codes + k / 32 * 512 + k % 32, 32, x.codes + 16 * k, out + 256 * D);
+    tile_dots<D, kUnsigned>(w.codes + k / 32 * w.step + k % 32, w.stride, x.codes + 16 * k, out + 256 * D);
   };
   one(IntTag<0>());
   one(IntTag<1>());
@@ -182,34 +197,48 @@ inline void dots_of_groups(const Tile& tile, const ArrangedRows& x, int64_t g, i
   one(IntTag<3>());
 }
 
-/// y [activation][weight row] of a block of 16 each.
+// The next 16 weight rows, fetched while these are multiplied: all requests at once, before, would fill the
+// processor's buffers. @see multiply_row
+struct Ahead {
+  const uint8_t* at;
+  int64_t group_bytes;  // of all rows
+
+  void fetch_group() {
+    for (int64_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+    at += group_bytes;
+  }
+};
+
+/// y [activation][weight row] of 16 weight rows and a block of activations.
 template <int kGroup, bool kUnsigned, bool kBiased>
-inline void multiply_tiles(const Tile& tile, int64_t in, const ArrangedRows& x, float* y) {
+inline void multiply_tiles(const Tile& tile, const CodeRows& w, int64_t in, const ArrangedRows& x,
+                           Ahead ahead, float* y) {
   // The dots of the next groups are under way while these are added up.
   alignas(64) int32_t dots[2][kDotGroups * 256];
   const int64_t groups = in / kGroup;
   const float* sums = kGroup == 16 ? x.half_sums : x.sums;
   V16 total[16];
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) total[r] = zero();
-  dots_of_groups<kGroup, kUnsigned>(tile, x, 0, groups, dots[0]);
+  for (int i = 0; i < 16; ++i) total[i] = zero();
+  dots_of_groups<kGroup, kUnsigned>(w, x, 0, groups, dots[0]);
   for (int64_t g = 0; g < groups; g += kDotGroups) {
     const int32_t* now = dots[g / kDotGroups % 2];
-    dots_of_groups<kGroup, kUnsigned>(tile, x, g + kDotGroups, groups - g - kDotGroups,
+    dots_of_groups<kGroup, kUnsigned>(w, x, g + kDotGroups, groups - g - kDotGroups,
                                       dots[(g / kDotGroups + 1) % 2]);
     const int64_t end = g + kDotGroups < groups ? g + kDotGroups : groups;
-    for (int64_t i = g; i < end; ++i, now += 256) {
-      const V16 xs = load(x.scales + (i * kGroup / 32) * 16);
-      const float *scales = tile.scales + i * kRowBlock, *biases = tile.biases + i * kRowBlock;
+    for (int64_t j = g; j < end; ++j, now += 256) {
+      ahead.fetch_group();
+      const V16 xs = load(x.scales + (j * kGroup / 32) * 16);
 #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) {
-        const I16 dot = {_mm512_loadu_si512(now + 16 * r)};
-        total[r] = fma(to_float(dot), mul(xs, set1(scales[r])), total[r]);
+      for (int i = 0; i < 16; ++i) {
+        const I16 dot = {_mm512_loadu_si512(now + 16 * i)};
+        const V16 scale = set1(tile.scales[j * kRowBlock + i]);
+        total[i] = fma(to_float(dot), mul(xs, scale), total[i]);
       }
       if (!kBiased) continue;
-      const V16 xsum = load(sums + i * 16);
+      const V16 xsum = load(sums + j * 16);
 #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) total[r] = fma(set1(biases[r]), xsum, total[r]);
+      for (int i = 0; i < 16; ++i) total[i] = fma(set1(tile.biases[j * kRowBlock + i]), xsum, total[i]);
     }
   }
   alignas(64) float by_row[256];
@@ -221,17 +250,21 @@ inline void multiply_tiles(const Tile& tile, int64_t in, const ArrangedRows& x, 
 template <int kGroup, bool kUnsigned, bool kBiased>
 inline void multiply_all(const LinearTask& task, const CodeTraits& t, const void* arranged, Tile& tile) {
   const WeightRows& w = *task.weight;
+  const int64_t row_bytes = static_cast<int64_t>(w.row_bytes);
   const Tiles shapes(int8_tiles(kGroup));
   for (int done = 0; done < task.count; done += kRowBlock) {
     const int64_t first = task.first + done;
     const int count = task.count - done < kRowBlock ? task.count - done : kRowBlock;
-    unpack_rows(w, first, count, t, tile);
+    const CodeRows codes = unpack_rows(w, first, count, t, tile);
     for (int64_t m = 0; m < task.rows; m += 16) {
       alignas(64) float y[256];
       const int rows = static_cast<int>(task.rows - m < 16 ? task.rows - m : 16);
       // Stores are made in order: one that waits for its line would hold up those of the tiles.
       for (int r = 0; r < rows; ++r) __builtin_prefetch(task.y + (m + r) * task.ldy + first, 1);
-      multiply_tiles<kGroup, kUnsigned, kBiased>(tile, w.in, arranged_rows(arranged, w.in, m / 16), y);
+      const Ahead ahead = {w.data + (first + kRowBlock) * row_bytes,
+                           m == 0 ? kRowBlock * row_bytes * kGroup / w.in : 0};
+      multiply_tiles<kGroup, kUnsigned, kBiased>(tile, codes, w.in, arranged_rows(arranged, w.in, m / 16),
+                                                 ahead, y);
       for (int r = 0; r < rows; ++r) {
         V16 out = load(y + 16 * r);
         if (task.bias) out = add(out, load_part(task.bias + first, count));
