@@ -1,6 +1,5 @@
 #include "genkit/ops/primitive.h"
 
-#include <mlx/allocator.h>
 #include <mlx/backend/cpu/encoder.h>
 #include <mlx/device.h>
 #include <mlx/ops.h>
@@ -11,6 +10,7 @@
 #include <cstring>
 
 #include "genkit/base/error.h"
+#include "genkit/ops/kept_buffers.h"
 
 namespace genkit::ops {
 namespace {
@@ -49,7 +49,7 @@ mx::Stream cpu_stream() { return mx::default_stream(mx::Device::cpu); }
 
 mx::array to_f32(const mx::array& a) { return a.dtype() == mx::float32 ? a : mx::astype(a, mx::float32); }
 
-void allocate(mx::array& out) { out.set_data(mx::allocator::malloc(out.nbytes())); }
+void allocate(mx::array& out) { out.set_data(kept_malloc(out.nbytes())); }
 
 void dispatch(const mx::Stream& stream, std::function<void()> work) {
   mx::cpu::get_command_encoder(stream).dispatch(std::move(work));

@@ -189,7 +189,7 @@ TEST(Linear, ARowDoesNotDependOnItsBatchNorOnTheThreads) {
           ASSERT_EQ(run(w, s, x.data(), s.rows, nullptr, product, *table), whole)
               << table->name << " " << kind.name();
         }
-        for (const int64_t batch : {1, 2, 5, 9, 17, 37}) {
+        for (const int64_t batch : {1, 2, 3, 4, 5, 9, 17, 37}) {
           for (int64_t m = 0; m + batch <= s.rows; m += batch) {
             const auto part = run(w, s, x.data() + m * s.in, batch, nullptr, product, *table);
             ASSERT_EQ(std::memcmp(part.data(), &whole[m * s.out], sizeof(float) * part.size()), 0)

@@ -13,22 +13,17 @@ inline TileShapes int8_tiles(int group) {
   return s;
 }
 
-/// Integer dots of tile D from 16 weight rows `w_stride` apart and interleaved activations.
+/// Tile D becomes the integer dots of 16 weight rows `w_stride` apart with interleaved activations.
 template <int D, bool kUnsigned>
-inline void tile_dots(const uint8_t* w, int64_t w_stride, const int8_t* x, int32_t* out) {
+inline void start_dots(const uint8_t* w, int64_t w_stride, const int8_t* x) {
   constexpr int kW = 4 + D % 2, kX = 6 + D % 2;
-  const int64_t x_stride = 64, out_stride = 64;
-  asm volatile(
-      "tilezero %%tmm%c0\n\t"
-      "tileloadd (%3,%4,1), %%tmm%c1\n\t"
-      "tileloadd (%5,%6,1), %%tmm%c2\n\t" ::"i"(D),
-      "i"(kW), "i"(kX), "r"(w), "r"(w_stride), "r"(x), "r"(x_stride)
-      : "memory");
+  zero_tile<D>();
+  load_tile<kW>(w, w_stride);
+  load_tile<kX>(x, 64);
   if constexpr (kUnsigned)
     asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(D), "i"(kW), "i"(kX) : "memory");
   else
     asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(D), "i"(kW), "i"(kX) : "memory");
-  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(D), "r"(out), "r"(out_stride) : "memory");
 }
 
 // 16 activations, as tiles want them.
@@ -113,10 +108,11 @@ template <class Tag>
 constexpr bool kTakenAsTheyLie = Tag::kValue == WeightFormat::kQ8_0 ||
                                  (Tag::kValue == WeightFormat::kAffine && Tag::kBits == 8);
 
-// 16 weight rows, ready for tiles: codes [in / 32][16][32] unless they are taken as they lie, scales and
-// biases as in Tile.
+// 16 weight rows, ready for tiles: codes [in / 32][16][32], scales and biases as in Tile. For `few`
+// activations codes are taken as they lie where that is possible: their rows cross cache lines, which every
+// block of activations pays for.
 template <class Tag>
-inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count, Tile& tile) {
+inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count, bool few, Tile& tile) {
   constexpr CodeTraits t = Tag::kTraits;
   constexpr int kGroups = Tag::kGroups, kScales = kGroups * 32 / t.group;
   const int64_t row_bytes = static_cast<int64_t>(w.row_bytes), block_bytes = row_bytes * 32 * kGroups / w.in;
@@ -126,7 +122,7 @@ inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int co
     rows[h] = left > 0 ? row_group(w, first + kRowLanes * h, left) : rows[0];
   }
   // A tile reads all its rows, and the weight may end with fewer.
-  const bool as_they_lie = kTakenAsTheyLie<Tag> && count == kRowBlock;
+  const bool as_they_lie = kTakenAsTheyLie<Tag> && few && count == kRowBlock;
   const __m256i zeros = _mm256_set1_epi8(t.zero);
   const int64_t blocks = w.in / (32 * kGroups);
   for (int64_t b = 0; b < blocks; ++b) {
@@ -153,10 +149,11 @@ inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int co
   return {rows[0].base + kBefore, row_bytes, block_bytes};
 }
 
-inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Tile& tile) {
+inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, bool few, const CodeTraits& t,
+                            Tile& tile) {
   CodeRows rows = {tile.codes, 32, 512};
   if (fits_lanes(w) && with_row_format(w, [&](auto tag) {
-        rows = unpack_rows_by_blocks<decltype(tag)>(w, first, count, tile);
+        rows = unpack_rows_by_blocks<decltype(tag)>(w, first, count, few, tile);
       }))
     return rows;
   alignas(64) uint8_t codes[kStretch];
@@ -180,23 +177,6 @@ inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, const
   return rows;
 }
 
-constexpr int kDotGroups = 4;  // whose dots are found ahead of their steps in floating point
-
-template <int kGroup, bool kUnsigned>
-inline void dots_of_groups(const CodeRows& w, const ArrangedRows& x, int64_t g, int64_t groups,
-                           int32_t* out) {
-  const auto one = [&](auto d) {
-    constexpr int D = decltype(d)::kValue;
-    if (D >= groups) return;
-    const int64_t k = (g + D) * kGroup;
-    tile_dots<D, kUnsigned>(w.codes + k / 32 * w.step + k % 32, w.stride, x.codes + 16 * k, out + 256 * D);
-  };
-  one(IntTag<0>());
-  one(IntTag<1>());
-  one(IntTag<2>());
-  one(IntTag<3>());
-}
-
 // The next 16 weight rows, fetched while these are multiplied: all requests at once, before, would fill the
 // processor's buffers. @see multiply_row
 struct Ahead {
@@ -213,33 +193,50 @@ struct Ahead {
 template <int kGroup, bool kUnsigned, bool kBiased>
 inline void multiply_tiles(const Tile& tile, const CodeRows& w, int64_t in, const ArrangedRows& x,
                            Ahead ahead, float* y) {
-  // The dots of the next groups are under way while these are added up.
-  alignas(64) int32_t dots[2][kDotGroups * 256];
   const int64_t groups = in / kGroup;
   const float* sums = kGroup == 16 ? x.half_sums : x.sums;
   V16 total[16];
 #pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) total[i] = zero();
-  dots_of_groups<kGroup, kUnsigned>(w, x, 0, groups, dots[0]);
-  for (int64_t g = 0; g < groups; g += kDotGroups) {
-    const int32_t* now = dots[g / kDotGroups % 2];
-    dots_of_groups<kGroup, kUnsigned>(w, x, g + kDotGroups, groups - g - kDotGroups,
-                                      dots[(g / kDotGroups + 1) % 2]);
-    const int64_t end = g + kDotGroups < groups ? g + kDotGroups : groups;
-    for (int64_t j = g; j < end; ++j, now += 256) {
-      ahead.fetch_group();
-      const V16 xs = load(x.scales + (j * kGroup / 32) * 16);
+  for (int r = 0; r < 16; ++r) total[r] = zero();
+  // While group g is added up, the dots of g + 1 are stored, which were started a step before, and those of
+  // g + 2 started: an instruction that waits for the one before it would hold up all that follow.
+  alignas(64) int32_t dots[4][256];
+  const auto start = [&](auto tile_number, int64_t g) {
+    if (g >= groups) return;
+    const int64_t k = g * kGroup;
+    start_dots<decltype(tile_number)::kValue, kUnsigned>(w.codes + k / 32 * w.step + k % 32, w.stride,
+                                                         x.codes + 16 * k);
+  };
+  const auto finish = [&](auto tile_number, int64_t g) {
+    constexpr int D = decltype(tile_number)::kValue;
+    if (g < groups) store_tile<D>(dots[D], 64);
+  };
+  const auto add_up = [&](auto tile_number, int64_t g) {
+    constexpr int D = decltype(tile_number)::kValue;
+    if (g >= groups) return;
+    finish(IntTag<(D + 1) % 4>(), g + 1);
+    start(IntTag<(D + 2) % 4>(), g + 2);
+    ahead.fetch_group();
+    const V16 xs = load(x.scales + (g * kGroup / 32) * 16);
+    const float *scales = tile.scales + g * kRowBlock, *biases = tile.biases + g * kRowBlock;
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) {
-        const I16 dot = {_mm512_loadu_si512(now + 16 * i)};
-        const V16 scale = set1(tile.scales[j * kRowBlock + i]);
-        total[i] = fma(to_float(dot), mul(xs, scale), total[i]);
-      }
-      if (!kBiased) continue;
-      const V16 xsum = load(sums + j * 16);
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) total[i] = fma(set1(tile.biases[j * kRowBlock + i]), xsum, total[i]);
+    for (int r = 0; r < 16; ++r) {
+      const I16 dot = {_mm512_loadu_si512(dots[D] + 16 * r)};
+      total[r] = fma(to_float(dot), mul(xs, set1(scales[r])), total[r]);
     }
+    if (!kBiased) return;
+    const V16 xsum = load(sums + g * 16);
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) total[r] = fma(set1(biases[r]), xsum, total[r]);
+  };
+  start(IntTag<0>(), 0);
+  start(IntTag<1>(), 1);
+  finish(IntTag<0>(), 0);
+  for (int64_t g = 0; g < groups; g += 4) {
+    add_up(IntTag<0>(), g);
+    add_up(IntTag<1>(), g + 1);
+    add_up(IntTag<2>(), g + 2);
+    add_up(IntTag<3>(), g + 3);
   }
   alignas(64) float by_row[256];
 #pragma GCC unroll 16
@@ -255,7 +252,7 @@ inline void multiply_all(const LinearTask& task, const CodeTraits& t, const void
   for (int done = 0; done < task.count; done += kRowBlock) {
     const int64_t first = task.first + done;
     const int count = task.count - done < kRowBlock ? task.count - done : kRowBlock;
-    const CodeRows codes = unpack_rows(w, first, count, t, tile);
+    const CodeRows codes = unpack_rows(w, first, count, task.rows <= 2 * kRowBlock, t, tile);
     for (int64_t m = 0; m < task.rows; m += 16) {
       alignas(64) float y[256];
       const int rows = static_cast<int>(task.rows - m < 16 ? task.rows - m : 16);
