@@ -206,6 +206,10 @@ class Attention {
 
 }  // namespace
 
+bool rounds_to_bf16(const AttentionShape& shape, const KernelTable& table) {
+  return shape.fast && table.attend_fast != table.attend && fits_bf16_tiles(shape.head_dim, shape.value_dim);
+}
+
 void attention(const std::vector<AttentionRows>& rows, const AttentionShape& shape,
                const KernelTable& table) {
   Attention(rows, shape, table).run();

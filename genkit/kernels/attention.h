@@ -39,6 +39,10 @@ struct AttentionRows {
   AttentionBound bound;             ///< only where there is no window
 };
 
+/// Whether attention of this shape rounds keys and values to bfloat16 anyway, so that a cache of bfloat16
+/// leaves its bits as they are.
+bool rounds_to_bf16(const AttentionShape& shape, const KernelTable& table = active_table());
+
 /// Causal attention of every row over its own cache. The bits of a query's result depend on its
 /// position and what it sees alone.
 void attention(const std::vector<AttentionRows>& rows, const AttentionShape& shape,

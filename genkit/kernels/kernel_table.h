@@ -58,6 +58,11 @@ struct AttendTask {
   float* acc = nullptr;     ///< [rows, value_dim]
 };
 
+/// Heads that attention by tiles of bfloat16 takes.
+constexpr bool fits_bf16_tiles(int head_dim, int value_dim) {
+  return head_dim % 32 == 0 && value_dim % 32 == 0;
+}
+
 constexpr int kMaximaStretch = 256;  ///< numbers whose maximum is kept
 constexpr int kHistogramBins = 1024;
 

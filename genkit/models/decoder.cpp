@@ -85,8 +85,8 @@ Decoder::Decoder(config::ModelConfig config, Stem stem, std::vector<nn::Block> b
 std::vector<ops::KvShape> Decoder::cache_layers() const {
   std::vector<ops::KvShape> layers;
   for (const nn::Block& block : *blocks_) {
-    const ops::AttentionParams& p = nn::attention_of(block).params;
-    layers.push_back({p.kv_heads, p.head_dim, p.value_dim, p.window, ops::KvType::kF32});
+    const ops::AttentionParams p = nn::attention_of(block).rounded_params();
+    layers.push_back({p.kv_heads, p.head_dim, p.value_dim, p.window, ops::cache_type(p)});
   }
   return layers;
 }

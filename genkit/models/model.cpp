@@ -13,9 +13,11 @@ Model::Model(config::ModelConfig config) : config_(std::move(config)) {
   serial_ = ++made;
 }
 
-cache::KvCache Model::make_cache(ops::KvType type) const {
+cache::KvCache Model::make_cache(std::optional<ops::KvType> type) const {
   std::vector<ops::KvShape> layers = cache_layers();
-  for (ops::KvShape& shape : layers) shape.type = type;
+  if (type) {
+    for (ops::KvShape& shape : layers) shape.type = *type;
+  }
   return cache::KvCache(std::move(layers));
 }
 

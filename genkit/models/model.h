@@ -131,9 +131,10 @@ class Model {
   /// Another number for every model of the process: for what is kept about one, and must not be taken
   /// for another's that lies where it lay.
   uint64_t serial() const { return serial_; }
-  /// An empty cache that fits this model.
-  cache::KvCache make_cache(ops::KvType type = ops::KvType::kF32) const;
-  /// The shape of each layer's cache.
+  /// An empty cache that fits this model. @param type of its numbers in every layer, instead of what loses
+  /// nothing.
+  cache::KvCache make_cache(std::optional<ops::KvType> type = std::nullopt) const;
+  /// The shape of each layer's cache, of numbers that lose nothing (@see ops::cache_type).
   virtual std::vector<ops::KvShape> cache_layers() const = 0;
 
   /// Runs the packed tokens through the model. Lazy: nothing is computed before the result is

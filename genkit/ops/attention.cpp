@@ -181,11 +181,15 @@ void check_attention(const mx::array& q, const mx::array& k, const mx::array& v,
 
 }  // namespace
 
+KvType cache_type(const AttentionParams& params) {
+  return on_cpu() && kernels::rounds_to_bf16(shape_of(params, KvType::kF32)) ? KvType::kBF16 : KvType::kF32;
+}
+
 void attend(const std::vector<AttentionRow>& given, const AttentionParams& p, const float* q, const float* k,
             const float* v, float* out) {
   std::vector<AttentionRow> rows = given;
   const auto kept = std::find_if(rows.begin(), rows.end(), [](const auto& row) { return row.store; });
-  const KvType type = kept == rows.end() ? KvType::kF32 : kept->store->shape().type;
+  const KvType type = kept == rows.end() ? cache_type(p) : kept->store->shape().type;
   for (auto& row : rows) {
     // A row that keeps nothing still needs its keys while it is attended to.
     if (!row.store)

@@ -23,6 +23,10 @@ struct AttentionParams {
   bool fast = false;  ///< may round queries, keys, values and probabilities to bfloat16 where that is faster
 };
 
+/// What a cache for this attention should hold: bfloat16 where it rounds keys and values to that anyway,
+/// which halves the cache and changes no bit, and fp32 otherwise.
+KvType cache_type(const AttentionParams& params);
+
 /// One row's share of the packed queries.
 struct AttentionRow {
   int length = 0;                  ///< new keys of this row

@@ -115,26 +115,34 @@ std::vector<AttentionShape> all_shapes() {
   return all;
 }
 
-TEST(Attention, IsNearTheTruthAtEveryLength) {
-  for (const auto* table : all_tables()) {
-    for (const AttentionShape& s : shapes()) {
-      const Cache cache(s, 1301, 1);
-      for (const auto& [position, length] :
-           {std::pair{0, 1}, {0, 3}, {63, 2}, {200, 70}, {511, 2}, {1300, 1}, {1100, 60}}) {
-        const auto q = random_floats(length * s.heads * s.head_dim, 2);
-        std::vector<float> out(length * s.heads * s.value_dim);
-        attention({cache.rows(q.data(), out.data(), position, length)}, s, *table);
-        for (int t = 0; t < length; t += 7) {
-          for (int h = 0; h < s.heads; ++h) {
-            const auto expected = reference(s, cache, &q[(t * s.heads + h) * s.head_dim], position + t, h);
-            // Weighted means of numbers up to 4; measured at most 3.5e-7.
-            for (int i = 0; i < s.value_dim; ++i)
-              ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], 1.5e-6)
-                  << table->name << " head_dim " << s.head_dim << " position " << position + t;
-          }
-        }
+// Attention over `cache` from several positions, against the reference. @param round_queries to bfloat16
+// first.
+void expect_near_reference(const KernelTable& table, const AttentionShape& s, const Cache& cache,
+                           bool round_queries, float tolerance) {
+  for (const auto& [position, length] :
+       {std::pair{0, 1}, {0, 3}, {63, 2}, {200, 70}, {511, 2}, {1300, 1}, {1100, 60}}) {
+    auto q = random_floats(length * s.heads * s.head_dim, 2);
+    if (round_queries) {
+      for (float& x : q) x = bfloat_to_float(float_to_bfloat(x));
+    }
+    std::vector<float> out(length * s.heads * s.value_dim);
+    attention({cache.rows(q.data(), out.data(), position, length)}, s, table);
+    for (int t = 0; t < length; t += 7) {
+      for (int h = 0; h < s.heads; ++h) {
+        const auto expected = reference(s, cache, &q[(t * s.heads + h) * s.head_dim], position + t, h);
+        for (int i = 0; i < s.value_dim; ++i)
+          ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], tolerance)
+              << table.name << " head_dim " << s.head_dim << " position " << position + t;
       }
     }
+  }
+}
+
+TEST(Attention, IsNearTheTruthAtEveryLength) {
+  for (const auto* table : all_tables()) {
+    // Weighted means of numbers up to 4; measured at most 3.5e-7.
+    for (const AttentionShape& s : shapes())
+      expect_near_reference(*table, s, Cache(s, 1301, 1), false, 1.5e-6f);
   }
 }
 
@@ -145,24 +153,30 @@ TEST(Attention, FastIsNearTheTruthOfRoundedNumbers) {
   for (const auto* table : all_tables()) {
     for (AttentionShape s : fast_shapes()) {
       s.type = CacheType::kBF16;
-      const Cache cache(s, 1301, 1);
-      for (const auto& [position, length] :
-           {std::pair{0, 1}, {0, 3}, {63, 2}, {200, 70}, {511, 2}, {1300, 1}, {1100, 60}}) {
-        auto q = random_floats(length * s.heads * s.head_dim, 2);
-        for (float& x : q) x = bfloat_to_float(float_to_bfloat(x));
-        std::vector<float> out(length * s.heads * s.value_dim);
-        attention({cache.rows(q.data(), out.data(), position, length)}, s, *table);
-        for (int t = 0; t < length; t += 7) {
-          for (int h = 0; h < s.heads; ++h) {
-            const auto expected = reference(s, cache, &q[(t * s.heads + h) * s.head_dim], position + t, h);
-            for (int i = 0; i < s.value_dim; ++i)
-              ASSERT_NEAR(out[(t * s.heads + h) * s.value_dim + i], expected[i], 3e-3)
-                  << table->name << " head_dim " << s.head_dim << " position " << position + t;
-          }
-        }
-      }
+      expect_near_reference(*table, s, Cache(s, 1301, 1), true, 3e-3f);
     }
   }
+}
+
+TEST(Attention, ACacheOfBfloat16LeavesTheBitsWhereKeysAndValuesAreRoundedAnyway) {
+  int rounding = 0;
+  for (const auto* table : all_tables()) {
+    for (AttentionShape s : all_shapes()) {
+      if (!rounds_to_bf16(s, *table)) continue;
+      ++rounding;
+      const int length = 70, position = 1100;
+      const auto q = random_floats(length * s.heads * s.head_dim, 2);
+      std::vector<float> out[2];
+      for (int i = 0; i < 2; ++i) {
+        s.type = i == 0 ? CacheType::kF32 : CacheType::kBF16;
+        const Cache cache(s, position + length, 1);
+        out[i].resize(length * s.heads * s.value_dim);
+        attention({cache.rows(q.data(), out[i].data(), position, length)}, s, *table);
+      }
+      EXPECT_EQ(out[0], out[1]) << table->name << " head_dim " << s.head_dim;
+    }
+  }
+  if (rounding == 0) GTEST_SKIP() << "this machine has no tiles of bfloat16";
 }
 
 TEST(Attention, ChunksBatchesAndThreadsDoNotChangeABit) {

@@ -4,14 +4,15 @@
 //   m = their maximum over the segment, p = exp(score - m), sum = p of slot after slot in rising order,
 //   acc = 32 slots after 32 in rising order, each as tiles.h says.
 // Slots that a query does not see have p = 0, which leaves every sum as it is: the bits depend on absolute
-// positions alone, as in attention.h. merge() joins segments.
+// positions alone, as in attention.h. merge() joins segments. Keys of a bfloat16 cache are multiplied where
+// they lie.
 
-inline bool fits_tiles(const AttendTask& task) { return task.head_dim % 32 == 0 && task.value_dim % 32 == 0; }
+inline bool fits_tiles(const AttendTask& task) { return fits_bf16_tiles(task.head_dim, task.value_dim); }
 
 struct TiledSegment {
   int first_slot, slots;  // a multiple of 64 slots, from an absolute position on
   int written;            // slots that may be read; the rest count as zeros
-  uint16_t* keys;         // panels of 32 slots: [slots / 32][head_dim / 32][32][32]
+  uint16_t* keys;         // panels of 32 slots: [slots / 32][head_dim / 32][32][32]; none of a bfloat16 cache
   uint16_t* values;       // [slots / 32][value_dim / 16][16 pairs of slots][16][2]
   uint8_t* queries;       // [blocks of 16 rows][head_dim / 32][16 pairs][16][2]
   float* scores;          // [two blocks][slots][16]
@@ -24,13 +25,16 @@ inline __m512 load_cached(CacheType type, const void* from, int64_t i) {
   return type == CacheType::kF16 ? load_half(halves).v : load_bfloat(halves).v;
 }
 
-/// Words 2 i and 2 i + 1: numbers i of `even` and of `odd`.
-inline __m512i pairs_of(__m512 even, __m512 odd) {
+/// Words 2 i and 2 i + 1: words i and 16 + i.
+inline __m512i pair_up(__m512i words) {
   alignas(64) static constexpr uint16_t kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  return _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), to_bf16(even, odd));
+  return _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), words);
 }
+
+/// Words 2 i and 2 i + 1: numbers i of `even` and of `odd`.
+inline __m512i pairs_of(__m512 even, __m512 odd) { return pair_up(to_bf16(even, odd)); }
 
 inline void arrange_keys(const AttendTask& task, const TiledSegment& s) {
   for (int slot = 0; slot < s.slots; ++slot) {
@@ -52,6 +56,17 @@ inline void arrange_values(const AttendTask& task, const TiledSegment& s) {
     uint16_t* to = s.values + int64_t{slot} / 32 * 32 * dim + slot % 32 * 16;
     const void* page = task.values[(s.first_slot + slot) / kPageSlots - task.page_begin];
     const int64_t at = int64_t{(s.first_slot + slot) % kPageSlots} * dim;
+    if (task.type == CacheType::kBF16) {
+      const uint16_t* from = static_cast<const uint16_t*>(page) + at;
+      const __mmask16 even = slot < s.written ? 0xffff : 0, odd = slot + 1 < s.written ? 0xffff : 0;
+      for (int d = 0; d < dim; d += 16, to += 16 * 32) {
+        const __m512i words =
+            _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_maskz_loadu_epi16(even, from + d)),
+                               _mm256_maskz_loadu_epi16(odd, from + dim + d), 1);
+        _mm512_store_si512(to, pair_up(words));
+      }
+      continue;
+    }
     for (int d = 0; d < dim; d += 16, to += 16 * 32) {
       const __m512 even = slot < s.written ? load_cached(task.type, page, at + d) : _mm512_setzero_ps();
       const __m512 odd =
@@ -69,9 +84,17 @@ inline void score_tiles(const AttendTask& task, const TiledSegment& s, int first
   const uint8_t* q = s.queries + first / 16 * block_bytes;
   const TileSums<kBlocks> sums{{q, q + (kBlocks - 1) * block_bytes}, 1024, 64};
   for (int slot = 0; slot < s.slots; slot += 32) {
-    const uint16_t* panel = s.keys + int64_t{slot} * task.head_dim;
     sums.clear();
-    for (int g = 0; g < groups; ++g) sums.add(panel + g * kGroupNumbers, g);
+    if (task.type == CacheType::kBF16) {
+      // Slots that nobody has written hold zeros or what was cut off: their scores are not looked at.
+      const void* page = task.keys[(s.first_slot + slot) / kPageSlots - task.page_begin];
+      const uint16_t* low = static_cast<const uint16_t*>(page) + int64_t{slot % kPageSlots} * task.head_dim;
+      const uint16_t* high = low + int64_t{16} * task.head_dim;
+      for (int g = 0; g < groups; ++g) sums.add(low + 32 * g, high + 32 * g, 2 * task.head_dim, g);
+    } else {
+      const uint16_t* panel = s.keys + int64_t{slot} * task.head_dim;
+      for (int g = 0; g < groups; ++g) sums.add(panel + g * kGroupNumbers, g);
+    }
     store_tile<0>(s.scores + 16 * slot, 64);
     store_tile<1>(s.scores + 16 * (slot + 16), 64);
     if constexpr (kBlocks == 2) {
@@ -149,7 +172,8 @@ size_t attend_bf16_scratch(const AttendTask& task) {
   if (!fits_tiles(task)) return attend_scratch(task);
   const size_t slots = size_t(task.page_end - task.page_begin) * kPageSlots,
                rows = (task.rows + 31) / 32 * 32;
-  return 2 * (slots * (task.head_dim + task.value_dim) + rows * task.head_dim) + slots * 32 * 6 + 64;
+  const size_t keys = task.type == CacheType::kBF16 ? 0 : slots * task.head_dim;
+  return 2 * (keys + slots * task.value_dim + rows * task.head_dim) + slots * 32 * 6 + 64;
 }
 
 void attend_bf16(const AttendTask& task, void* scratch) {
@@ -173,11 +197,12 @@ void attend_bf16(const AttendTask& task, void* scratch) {
   s.slots = (end - s.first_slot + kPageSlots - 1) / kPageSlots * kPageSlots;
   s.written = end - s.first_slot;
   s.keys = reinterpret_cast<uint16_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) & ~uintptr_t(63));
-  s.values = s.keys + int64_t{s.slots} * task.head_dim;
+  const bool in_place = task.type == CacheType::kBF16;
+  s.values = s.keys + (in_place ? 0 : int64_t{s.slots} * task.head_dim);
   s.queries = reinterpret_cast<uint8_t*>(s.values + int64_t{s.slots} * task.value_dim);
   s.scores = reinterpret_cast<float*>(s.queries + int64_t{task.rows + 31} / 32 * 32 * task.head_dim * 2);
   s.weights = reinterpret_cast<uint16_t*>(s.scores + int64_t{s.slots} * 32);
-  arrange_keys(task, s);
+  if (!in_place) arrange_keys(task, s);
   arrange_values(task, s);
   for (int r = 0; r < task.rows; r += 16)
     arrange_bf16(task.q + int64_t{r} * task.head_dim, task.rows - r < 16 ? task.rows - r : 16, task.head_dim,

@@ -161,11 +161,13 @@ struct TileSums {
       zero_tile<3>();
     }
   }
-  void add(const uint16_t* panel, int64_t g) const {
-    load_tile<4>(panel, 64);
+  void add(const uint16_t* panel, int64_t g) const { add(panel, panel + 512, 64, g); }
+  /// Of 32 weight rows whose halves begin at `low` and `high`, `row_bytes` a row.
+  void add(const uint16_t* low, const uint16_t* high, int64_t row_bytes, int64_t g) const {
+    load_tile<4>(low, row_bytes);
     load_tile<6>(x[0] + g * group_bytes, stride);
     add_product<0, 4, 6>();
-    load_tile<5>(panel + 512, 64);
+    load_tile<5>(high, row_bytes);
     add_product<1, 5, 6>();
     if constexpr (kBlocks == 2) {
       load_tile<7>(x[1] + g * group_bytes, stride);
