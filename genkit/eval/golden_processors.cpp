@@ -30,6 +30,17 @@ struct Source {
 
 using Make = std::function<logits::ProcessorPtr(const Source&)>;
 
+logits::ProcessorPtr watermark(const Source& s) {
+  config::Watermark options;
+  if (s.params.at("seeding_scheme").string() == "selfhash")
+    options.scheme = config::Watermark::Scheme::kSelfHash;
+  options.greenlist_ratio = s.params.at("greenlist_ratio").number();
+  options.bias = s.params.at("bias").number();
+  options.hashing_key = s.params.at("hashing_key").integer<uint64_t>();
+  options.context_width = s.params.at("context_width").integer<int>();
+  return logits::watermark(options);
+}
+
 const std::map<std::string, Make>& makers() {
   static const auto number = [](const Source& s, const char* key) { return s.params.at(key).number(); };
   static const auto count = [](const Source& s, const char* key) { return s.params.at(key).integer<int>(); };
@@ -104,15 +115,8 @@ const std::map<std::string, Make>& makers() {
          return logits::exponential_decay(decay, count(s, "prompt_length"), s.ids("eos_token_id"),
                                           s.vocab_size);
        }},
-      {"watermark_lefthash",
-       [](const Source& s) {
-         config::Watermark options;
-         options.greenlist_ratio = number(s, "greenlist_ratio");
-         options.bias = number(s, "bias");
-         options.hashing_key = s.params.at("hashing_key").integer<uint64_t>();
-         options.context_width = count(s, "context_width");
-         return logits::watermark(options);
-       }},
+      {"watermark_lefthash", watermark},
+      {"watermark_selfhash", watermark},
       {"watermark_synthid",
        [](const Source& s) {
          config::Watermark options;

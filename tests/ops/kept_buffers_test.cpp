@@ -31,8 +31,8 @@ TEST(KeptBuffers, NeitherAnotherSizeNorAThirdIsKept) {
   { const auto half = kept_malloc(20 * kMegabyte); }
   EXPECT_LE(kept_bytes(), 120 * kMegabyte);
   {
-    const auto others[] = {kept_malloc(9 * kMegabyte), kept_malloc(9 * kMegabyte),
-                           kept_malloc(9 * kMegabyte)};
+    const mx::allocator::Data others[] = {kept_malloc(9 * kMegabyte), kept_malloc(9 * kMegabyte),
+                                          kept_malloc(9 * kMegabyte)};
   }
   EXPECT_EQ(kept_bytes(), 18 * kMegabyte);
 }
