@@ -25,14 +25,20 @@ TEST(KeptBuffers, LargeMemoryServesTheNextRequestOfItsSize) {
   EXPECT_EQ(address(second), where);
 }
 
-TEST(KeptBuffers, NeitherAnotherSizeNorAThirdIsKept) {
-  // Less than half of what is kept takes memory of its own, and what no request has fitted goes.
-  { const auto large = kept_malloc(100 * kMegabyte); }
-  { const auto half = kept_malloc(20 * kMegabyte); }
-  EXPECT_LE(kept_bytes(), 120 * kMegabyte);
+TEST(KeptBuffers, WhatIsMoreThanTwiceTheSizeDoesNotServe) {
+  void* where = nullptr;
   {
-    const mx::allocator::Data others[] = {kept_malloc(9 * kMegabyte), kept_malloc(9 * kMegabyte),
-                                          kept_malloc(9 * kMegabyte)};
+    const auto large = kept_malloc(100 * kMegabyte);
+    where = address(large);
+  }
+  const auto less = kept_malloc(30 * kMegabyte);
+  EXPECT_NE(address(less), where);
+}
+
+TEST(KeptBuffers, TwoAreKept) {
+  {
+    const mx::allocator::Data three[] = {kept_malloc(9 * kMegabyte), kept_malloc(9 * kMegabyte),
+                                         kept_malloc(9 * kMegabyte)};
   }
   EXPECT_EQ(kept_bytes(), 18 * kMegabyte);
 }
