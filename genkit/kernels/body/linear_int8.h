@@ -64,9 +64,31 @@ size_t linear_int8_scratch(const WeightRows& w) {
   return static_cast<size_t>(padded(w.in)) * kRowBlock + 2 * groups * kRowBlock * sizeof(float) + 128;
 }
 
+// Fetches the next 16 weight rows while these are unpacked and multiplied, half in either phase: rows side by
+// side are no pattern that the processor follows, and it has so few requests under way at a time that none
+// may be missing. Past the end of the weight this reads nothing and does no harm.
+class Ahead {
+ public:
+  Ahead() = default;
+  Ahead(const WeightRows& w, int64_t first)
+      : line_(w.data + (first + kRowBlock) * static_cast<int64_t>(w.row_bytes)),
+        end_(line_),
+        step_(kRowBlock * static_cast<int64_t>(w.row_bytes) * 32 / w.in / 2) {}
+
+  /// The share of 32 numbers of k.
+  void fetch() {
+    for (end_ += step_; line_ < end_; line_ += 64) __builtin_prefetch(line_, 0, 2);
+  }
+
+ private:
+  const uint8_t *line_ = nullptr, *end_ = nullptr;
+  int64_t step_ = 0;
+};
+
 #if defined(__AVX2__)
 template <class Tag>
-inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count, uint8_t flip, Tile& tile) {
+inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count, uint8_t flip, Ahead& ahead,
+                                  Tile& tile) {
   constexpr CodeTraits t = Tag::kTraits;
   constexpr int kGroups = Tag::kGroups, kScales = kGroups * 32 / t.group;
   const int64_t row_bytes = static_cast<int64_t>(w.row_bytes), block_bytes = row_bytes * 32 * kGroups / w.in;
@@ -77,13 +99,11 @@ inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count,
     const int left = count - kRowLanes * h;
     rows[h] = left > 0 ? row_group(w, first + kRowLanes * h, left) : rows[0];
   }
-  const uint8_t* ahead = rows[0].base + kRowBlock * row_bytes;  // @see multiply_row
   int64_t at = 0, group = 0;
   for (int64_t k = 0; k < w.in; k += kStretch) {
     const int n = static_cast<int>(w.in - k < kStretch ? w.in - k : kStretch);
     for (int c = 0; c < n; c += 32 * kGroups, at += block_bytes, group += kScales) {
-      for (int64_t i = 0; i < kRowBlock * block_bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
-      ahead += kRowBlock * block_bytes;
+      for (int g = 0; g < kGroups; ++g) ahead.fetch();
       for (int h = 0; h < 2; ++h) {
         __m256 scales[16], biases[16];
         block_scales<Tag>(rows[h], (k + c) / (32 * kGroups), at, scales, biases);
@@ -105,7 +125,8 @@ inline void unpack_tile_by_blocks(const WeightRows& w, int64_t first, int count,
 }
 #endif
 
-inline void unpack_tile(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Tile& tile) {
+inline void unpack_tile(const WeightRows& w, int64_t first, int count, const CodeTraits& t, Ahead& ahead,
+                        Tile& tile) {
   uint8_t flip = 0;
   tile.correction = -t.zero;
   if (kUnsignedCodes && t.is_signed) {
@@ -117,7 +138,7 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
   }
 #if defined(__AVX2__)
   if (fits_lanes(w) && with_row_format(w, [&](auto tag) {
-        unpack_tile_by_blocks<decltype(tag)>(w, first, count, flip, tile);
+        unpack_tile_by_blocks<decltype(tag)>(w, first, count, flip, ahead, tile);
       }))
     return;
 #endif
@@ -127,6 +148,7 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
   for (int64_t k = 0; k < w.in; k += kStretch) {
     const int n = static_cast<int>(w.in - k < kStretch ? w.in - k : kStretch);
     const int64_t group = k / t.group;
+    for (int i = 0; i < n; i += 32) ahead.fetch();
     for (int r = 0; r < kRowBlock; ++r) {
       float* to = tile.scales + group * kRowBlock + r;
       float* bias_to = tile.biases + group * kRowBlock + r;
@@ -134,10 +156,6 @@ inline void unpack_tile(const WeightRows& w, int64_t first, int count, const Cod
         for (int g = 0; g < n / t.group; ++g) to[g * kRowBlock] = bias_to[g * kRowBlock] = 0;
         continue;
       }
-      // The same stretch of the next block: rows are too far apart for the processor to see the
-      // pattern by itself. Past the end of the weight this reads nothing and does no harm.
-      const uint8_t* next = w.data + (first + r + kRowBlock) * w.row_bytes + w.row_bytes * k / w.in;
-      for (size_t i = 0; i < w.row_bytes * n / w.in; i += 64) __builtin_prefetch(next + i, 0, 2);
       unpack(w, first + r, k, n, codes + r * kStretch, scales, biases);
       for (int g = 0; g < n / t.group; ++g) to[g * kRowBlock] = scales[g];
       if (t.biased) {
@@ -186,12 +204,14 @@ inline void dot_codes(const uint8_t* w, const int8_t* x, int64_t ldx, I16* dot) 
 }
 
 template <int R, int kGroup, int kSteps, bool kBiased>
-inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, V16* acc) {
+inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, Ahead& ahead,
+                           V16* acc) {
   V16 total[R];
   for (int r = 0; r < R; ++r) total[r] = zero();
   const int64_t per_scale = in / 32, per_sum = in / 16;
   for (int64_t g = 0; g < in / kGroup; ++g) {
     const int64_t k = g * kGroup;
+    if (k % 32 == 0) ahead.fetch();
     int32_t sums[R];
     I16 dot[R];
     for (int r = 0; r < R; ++r) {
@@ -211,29 +231,31 @@ inline void multiply_codes(const Tile& tile, int64_t in, const Int8Rows& x, int6
 }
 
 template <int kGroup, int kSteps, bool kBiased>
-inline int multiply_some(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, int64_t left, V16* acc) {
+inline int multiply_some(const Tile& tile, int64_t in, const Int8Rows& x, int64_t m, int64_t left,
+                         Ahead& ahead, V16* acc) {
   if (left >= kPanel) {
-    multiply_codes<kPanel, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
+    multiply_codes<kPanel, kGroup, kSteps, kBiased>(tile, in, x, m, ahead, acc);
     return kPanel;
   }
   if (kPanel > 4 && left >= 4) {
-    multiply_codes<4, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
+    multiply_codes<4, kGroup, kSteps, kBiased>(tile, in, x, m, ahead, acc);
     return 4;
   }
   if (kPanel > 2 && left >= 2) {
-    multiply_codes<2, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
+    multiply_codes<2, kGroup, kSteps, kBiased>(tile, in, x, m, ahead, acc);
     return 2;
   }
-  multiply_codes<1, kGroup, kSteps, kBiased>(tile, in, x, m, acc);
+  multiply_codes<1, kGroup, kSteps, kBiased>(tile, in, x, m, ahead, acc);
   return 1;
 }
 
 template <int kGroup, int kSteps, bool kBiased>
-inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Rows& x) {
+inline void multiply_tile(const LinearTask& task, const Tile& tile, const Int8Rows& x, Ahead ahead) {
   const int64_t in = task.weight->in;
   for (int64_t m = 0; m < task.rows;) {
     V16 acc[kPanel];
-    const int done = multiply_some<kGroup, kSteps, kBiased>(tile, in, x, m, task.rows - m, acc);
+    const int done = multiply_some<kGroup, kSteps, kBiased>(tile, in, x, m, task.rows - m, ahead, acc);
+    ahead = Ahead();  // the first activations have fetched all
     for (int r = 0; r < done; ++r) {
       if (task.bias) acc[r] = add(acc[r], load_part(task.bias + task.first, task.count));
       float* y = task.y + (m + r) * task.ldy + task.first;
@@ -258,23 +280,24 @@ inline Tile tile_in(void* scratch, const WeightRows& w, const CodeTraits& t) {
 
 template <int kSteps>
 inline void multiply_unpacked(const LinearTask& task, const CodeTraits& t, const Int8Rows& x,
-                              const Tile& tile) {
+                              const Tile& tile, const Ahead& ahead) {
   if (t.group == 16) {
-    if (t.biased) return multiply_tile<16, kSteps, true>(task, tile, x);
-    return multiply_tile<16, kSteps, false>(task, tile, x);
+    if (t.biased) return multiply_tile<16, kSteps, true>(task, tile, x, ahead);
+    return multiply_tile<16, kSteps, false>(task, tile, x, ahead);
   }
-  if (t.biased) return multiply_tile<32, kSteps, true>(task, tile, x);
-  return multiply_tile<32, kSteps, false>(task, tile, x);
+  if (t.biased) return multiply_tile<32, kSteps, true>(task, tile, x, ahead);
+  return multiply_tile<32, kSteps, false>(task, tile, x, ahead);
 }
 
 inline void multiply_block(const LinearTask& task, const CodeTraits& t, const Int8Rows& x, Tile& tile) {
   const WeightRows& w = *task.weight;
-  unpack_tile(w, task.first, task.count, t, tile);
+  Ahead ahead(w, task.first);
+  unpack_tile(w, task.first, task.count, t, ahead, tile);
   const int steps = narrow_steps(w.format, w.bits);
-  if (steps == 0) return multiply_unpacked<0>(task, t, x, tile);
-  if (!kPairSums || steps == 8) return multiply_unpacked<8>(task, t, x, tile);
-  if (steps == 4) return multiply_unpacked < kPairSums ? 4 : 8 > (task, t, x, tile);
-  return multiply_unpacked < kPairSums ? 2 : 8 > (task, t, x, tile);
+  if (steps == 0) return multiply_unpacked<0>(task, t, x, tile, ahead);
+  if (!kPairSums || steps == 8) return multiply_unpacked<8>(task, t, x, tile, ahead);
+  if (steps == 4) return multiply_unpacked < kPairSums ? 4 : 8 > (task, t, x, tile, ahead);
+  return multiply_unpacked < kPairSums ? 2 : 8 > (task, t, x, tile, ahead);
 }
 
 void linear_int8(const LinearTask& task, const void* rounded, void* scratch) {

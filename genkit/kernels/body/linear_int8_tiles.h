@@ -112,7 +112,8 @@ constexpr bool kTakenAsTheyLie = Tag::kValue == WeightFormat::kQ8_0 ||
 // activations codes are taken as they lie where that is possible: their rows cross cache lines, which every
 // block of activations pays for.
 template <class Tag>
-inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count, bool few, Tile& tile) {
+inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int count, bool few, Ahead& ahead,
+                                      Tile& tile) {
   constexpr CodeTraits t = Tag::kTraits;
   constexpr int kGroups = Tag::kGroups, kScales = kGroups * 32 / t.group;
   const int64_t row_bytes = static_cast<int64_t>(w.row_bytes), block_bytes = row_bytes * 32 * kGroups / w.in;
@@ -127,6 +128,7 @@ inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int co
   const int64_t blocks = w.in / (32 * kGroups);
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t at = b * block_bytes;
+    for (int g = 0; g < kGroups; ++g) ahead.fetch();
     for (int h = 0; h < 2; ++h) {
       __m256 scales[16], biases[16];
       block_scales<Tag>(rows[h], b, at, scales, biases);
@@ -150,10 +152,10 @@ inline CodeRows unpack_rows_by_blocks(const WeightRows& w, int64_t first, int co
 }
 
 inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, bool few, const CodeTraits& t,
-                            Tile& tile) {
+                            Ahead& ahead, Tile& tile) {
   CodeRows rows = {tile.codes, 32, 512};
   if (fits_lanes(w) && with_row_format(w, [&](auto tag) {
-        rows = unpack_rows_by_blocks<decltype(tag)>(w, first, count, few, tile);
+        rows = unpack_rows_by_blocks<decltype(tag)>(w, first, count, few, ahead, tile);
       }))
     return rows;
   alignas(64) uint8_t codes[kStretch];
@@ -177,22 +179,10 @@ inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, bool 
   return rows;
 }
 
-// The next 16 weight rows, fetched while these are multiplied: all requests at once, before, would fill the
-// processor's buffers. @see multiply_row
-struct Ahead {
-  const uint8_t* at;
-  int64_t group_bytes;  // of all rows
-
-  void fetch_group() {
-    for (int64_t i = 0; i < group_bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
-    at += group_bytes;
-  }
-};
-
 /// y [activation][weight row] of 16 weight rows and a block of activations.
 template <int kGroup, bool kUnsigned, bool kBiased>
 inline void multiply_tiles(const Tile& tile, const CodeRows& w, int64_t in, const ArrangedRows& x,
-                           Ahead ahead, float* y) {
+                           Ahead& ahead, float* y) {
   const int64_t groups = in / kGroup;
   const float* sums = kGroup == 16 ? x.half_sums : x.sums;
   V16 total[16];
@@ -216,7 +206,7 @@ inline void multiply_tiles(const Tile& tile, const CodeRows& w, int64_t in, cons
     if (g >= groups) return;
     finish(IntTag<(D + 1) % 4>(), g + 1);
     start(IntTag<(D + 2) % 4>(), g + 2);
-    ahead.fetch_group();
+    if (g * kGroup % 32 == 0) ahead.fetch();
     const V16 xs = load(x.scales + (g * kGroup / 32) * 16);
     const float *scales = tile.scales + g * kRowBlock, *biases = tile.biases + g * kRowBlock;
 #pragma GCC unroll 16
@@ -247,21 +237,20 @@ inline void multiply_tiles(const Tile& tile, const CodeRows& w, int64_t in, cons
 template <int kGroup, bool kUnsigned, bool kBiased>
 inline void multiply_all(const LinearTask& task, const CodeTraits& t, const void* arranged, Tile& tile) {
   const WeightRows& w = *task.weight;
-  const int64_t row_bytes = static_cast<int64_t>(w.row_bytes);
   const Tiles shapes(int8_tiles(kGroup));
   for (int done = 0; done < task.count; done += kRowBlock) {
     const int64_t first = task.first + done;
     const int count = task.count - done < kRowBlock ? task.count - done : kRowBlock;
-    const CodeRows codes = unpack_rows(w, first, count, task.rows <= 2 * kRowBlock, t, tile);
+    Ahead ahead(w, first);
+    const CodeRows codes = unpack_rows(w, first, count, task.rows <= 2 * kRowBlock, t, ahead, tile);
     for (int64_t m = 0; m < task.rows; m += 16) {
       alignas(64) float y[256];
       const int rows = static_cast<int>(task.rows - m < 16 ? task.rows - m : 16);
       // Stores are made in order: one that waits for its line would hold up those of the tiles.
       for (int r = 0; r < rows; ++r) __builtin_prefetch(task.y + (m + r) * task.ldy + first, 1);
-      const Ahead ahead = {w.data + (first + kRowBlock) * row_bytes,
-                           m == 0 ? kRowBlock * row_bytes * kGroup / w.in : 0};
       multiply_tiles<kGroup, kUnsigned, kBiased>(tile, codes, w.in, arranged_rows(arranged, w.in, m / 16),
                                                  ahead, y);
+      ahead = Ahead();  // the first activations have fetched all
       for (int r = 0; r < rows; ++r) {
         V16 out = load(y + 16 * r);
         if (task.bias) out = add(out, load_part(task.bias + first, count));
