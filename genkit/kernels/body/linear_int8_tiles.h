@@ -162,6 +162,7 @@ inline CodeRows unpack_rows(const WeightRows& w, int64_t first, int count, bool 
   float scales[kStretch / 16], biases[kStretch / 16];
   for (int64_t k = 0; k < w.in; k += kStretch) {
     const int n = static_cast<int>(w.in - k < kStretch ? w.in - k : kStretch);
+    for (int i = 0; i < n; i += 32) ahead.fetch();
     for (int r = 0; r < kRowBlock; ++r) {
       // Rows past the last one repeat the first; nobody reads their products.
       const int64_t row = first + (r < count ? r : 0);
