@@ -91,7 +91,11 @@ void add_arithmetic(CLI::App& app, LoadRequest& request, const std::string& grou
       app.add_flag("--int8", request.int8,
                    "int8 activations also where bfloat16 is the default: the bits of processors without it");
   int8->excludes(exact);
+  auto* no_repack =
+      app.add_flag("--no-repack", request.no_repack,
+                   "read quantised weights as the file has them: slower, memory stays the file's");
   if (group.empty()) return;
+  no_repack->group(group);
   exact->group(group);
   int8->group(group);
 }
@@ -108,6 +112,7 @@ LoadedModel load(const LoadRequest& request) {
   bar.update(1, 3, "model");
   models::LoadOptions options;
   options.arithmetic = arithmetic_of(request);
+  options.repack = !request.no_repack;
   loaded.model = models::load_model(checkpoint, options);
   bar.update(2, 3, "tokenizer");
   const bool own = has_tokenizer(loaded.path);

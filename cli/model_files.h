@@ -20,17 +20,18 @@ struct LoadedModel {
 };
 
 struct LoadRequest {
-  std::string model;      ///< path or hub name
-  std::string tokenizer;  ///< folder or GGUF to use instead of the model's own, or empty
-  bool exact = false;     ///< fp32 arithmetic over quantised weights
-  bool int8 = false;      ///< int8 activations, whatever else the processor has
+  std::string model;       ///< path or hub name
+  std::string tokenizer;   ///< folder or GGUF to use instead of the model's own, or empty
+  bool exact = false;      ///< fp32 arithmetic over quantised weights
+  bool int8 = false;       ///< int8 activations, whatever else the processor has
+  bool no_repack = false;  ///< quantised weights are read as the file has them
   bool needs_tokenizer = true;
 };
 
 /// What --exact and --int8 ask for.
 ops::Arithmetic arithmetic_of(const LoadRequest& request);
 
-/// --exact and --int8.
+/// --exact, --int8 and --no-repack.
 void add_arithmetic(CLI::App& app, LoadRequest& request, const std::string& group = "");
 
 /// Loads a model and its tokenizer, with a progress bar where there is a terminal.

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "genkit/base/error.h"
+#include "genkit/base/pages.h"
 
 namespace genkit::io {
 namespace {
@@ -42,11 +43,14 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   void* data = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, descriptor.fd, 0);
   if (data == MAP_FAILED) fail(path);
   file->data_ = static_cast<const uint8_t*>(data);
+  note_file_mapping(data, file->size_);
   return file;
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ == nullptr) return;
+  forget_file_mapping(data_);
+  ::munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 }  // namespace genkit::io

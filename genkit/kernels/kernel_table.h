@@ -21,6 +21,7 @@ struct WeightRows {
   const uint8_t* data = nullptr;
   const uint8_t* scales = nullptr;  ///< kAffine
   const uint8_t* biases = nullptr;  ///< kAffine
+  const uint8_t* panels = nullptr;  ///< the same numbers in panels (body/panels.h), or null
 };
 
 /// Products of `rows` activations with the weight's rows [first, first + count).
@@ -95,6 +96,10 @@ struct KernelTable {
   RoundedProduct linear_fast;
   /// Whether `linear_fast` is not for this weight, so that linear_int8 takes its place; null: never.
   bool (*fast_is_int8)(const WeightRows& w);
+  /// Bytes of a panel of kRowBlock rows of this weight, 0 where the format has none (body/panels.h).
+  size_t (*panel_bytes)(const WeightRows& w);
+  /// Rows [first, first + count) as a panel. @param scratch as linear_int8's.
+  void (*make_panel)(const WeightRows& w, int64_t first, int count, void* scratch, uint8_t* to);
   /// Row `row` in fp32, equal to dequantize_row bit for bit.
   void (*dequantize)(const WeightRows& w, int64_t row, float* out);
 

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "genkit/base/thread_pool.h"
+#include "genkit/kernels/panels.h"
 
 namespace genkit::kernels {
 namespace {
@@ -47,6 +48,14 @@ Product product_of(const LinearTarget& t, const KernelTable& table) {
   return int8 ? Product::kInt8 : t.product;
 }
 
+// The weight with its panels, if the product reads them.
+WeightRows with_panels(const LinearTarget& t, Product product, const KernelTable& table) {
+  WeightRows w = t.weight;
+  if (product == Product::kInt8 && w.panels == nullptr && t.cache != nullptr)
+    w.panels = t.cache->get(w, t.out, table);
+  return w;
+}
+
 struct Piece {
   int target;
   Product product;
@@ -76,9 +85,11 @@ void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTa
   thread_local RoundedRows rounded[2];
   bool wanted[2] = {};
   std::vector<Piece> pieces;
+  std::vector<WeightRows> weights;
   for (size_t i = 0; i < targets.size(); ++i) {
     const LinearTarget& t = targets[i];
     const Product product = product_of(t, table);
+    weights.push_back(with_panels(t, product, table));
     if (product != Product::kF32) wanted[product == Product::kFast] = true;
     const int64_t step =
         rows_at_a_time(t, rows, product == Product::kFast ? table.linear_fast.rows_at_a_time : 0);
@@ -94,7 +105,7 @@ void linear(const float* x, int64_t rows, int64_t in, const std::vector<LinearTa
   parallel_for(static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const LinearTarget& t = targets[pieces[p].target];
-      LinearTask task{&t.weight, t.bias, 0, 0, rows, t.y, t.out};
+      LinearTask task{&weights[pieces[p].target], t.bias, 0, 0, rows, t.y, t.out};
       task.first = pieces[p].first;
       if (pieces[p].product != Product::kF32) {
         const int i = pieces[p].product == Product::kFast;
@@ -116,6 +127,14 @@ void expert_linear(const ExpertTask& task, const KernelTable& table) {
   std::vector<std::vector<int64_t>> rows_of(task.num_experts);
   for (int64_t i = 0; i < task.tokens * task.choices; ++i) rows_of[task.experts[i]].push_back(i);
   std::vector<float> x, y;
+  // Experts begin with a panel of their own, or have none.
+  WeightRows all = task.weight;
+  LinearTarget stack;
+  stack.weight = task.weight;
+  stack.product = task.product;
+  stack.out = task.num_experts * out;
+  stack.cache = task.cache;
+  if (out % kRowBlock == 0) all = with_panels(stack, product_of(stack, table), table);
   for (int64_t e = 0; e < task.num_experts; ++e) {
     const auto& rows = rows_of[e];
     if (rows.empty()) continue;
@@ -127,7 +146,8 @@ void expert_linear(const ExpertTask& task, const KernelTable& table) {
       std::copy_n(task.x + from * in, in, x.data() + r * in);
     }
     LinearTarget target;
-    target.weight = task.weight;
+    target.weight = all;
+    if (all.panels) target.weight.panels += static_cast<size_t>(e * out / kRowBlock) * table.panel_bytes(all);
     target.weight.data += static_cast<size_t>(e * out) * task.weight.row_bytes;
     if (task.weight.format == WeightFormat::kAffine) {
       const size_t offset = static_cast<size_t>(e * out) * (in / task.weight.group_size) *

@@ -7,6 +7,8 @@
 
 namespace genkit::kernels {
 
+class PanelCache;
+
 /// How a product is computed. The quantised formats alone have the others.
 enum class Product : uint8_t { kF32, kInt8, kFast };
 
@@ -17,6 +19,7 @@ struct LinearTarget {
   const float* bias = nullptr;  ///< [out], or null
   float* y = nullptr;           ///< [rows, out]
   Product product = Product::kF32;
+  PanelCache* cache = nullptr;  ///< where the weight's panels are kept, or null
 };
 
 /// y_i = x w_i^T + bias_i for every target, on the threads of the pool. The bits of a row of y
@@ -35,6 +38,7 @@ struct ExpertTask {
   const float* bias = nullptr;       ///< [experts, out], or null
   float* y = nullptr;                ///< [tokens, choices, out]
   Product product = Product::kF32;
+  PanelCache* cache = nullptr;  ///< of the whole stack
 };
 /// y[t, c] = x w[experts[t, c]]^T + bias: every expert's rows together, with the bits of linear().
 void expert_linear(const ExpertTask& task, const KernelTable& table = active_table());

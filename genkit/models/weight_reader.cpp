@@ -1,11 +1,18 @@
 #include "genkit/models/weight_reader.h"
 
+#include "genkit/kernels/panels.h"
+
 namespace genkit::models {
 
-ops::Weight WeightReader::matrix(const std::string& name, int out, int in) const {
-  ops::Weight w = checkpoint_->take(prefix_ + name, {out, in});
+ops::Weight WeightReader::for_products(ops::Weight w) const {
   w.arithmetic = options_.arithmetic;
+  if (options_.repack && w.arithmetic != ops::Arithmetic::kExact && is_quantized(w.format))
+    w.panels = std::make_shared<kernels::PanelCache>();
   return w;
+}
+
+ops::Weight WeightReader::matrix(const std::string& name, int out, int in) const {
+  return for_products(checkpoint_->take(prefix_ + name, {out, in}));
 }
 
 mx::array WeightReader::vector(const std::string& name, int size) const {
@@ -19,9 +26,7 @@ nn::Linear WeightReader::linear(const std::string& name, int out, int in, bool b
 }
 
 ops::Weight WeightReader::experts(const std::string& pattern, int count, int out, int in) const {
-  ops::Weight w = checkpoint_->take_experts(prefix_ + pattern, {count, out, in});
-  w.arithmetic = options_.arithmetic;
-  return w;
+  return for_products(checkpoint_->take_experts(prefix_ + pattern, {count, out, in}));
 }
 
 nn::Norm WeightReader::rms_norm(const std::string& name, int size, double eps, float offset) const {

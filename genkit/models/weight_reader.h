@@ -33,6 +33,8 @@ class WeightReader {
   nn::Norm layer_norm(const std::string& name, int size, double eps, bool bias) const;
 
  private:
+  ops::Weight for_products(ops::Weight w) const;
+
   io::Checkpoint* checkpoint_;
   LoadOptions options_;
   std::string prefix_;

@@ -58,6 +58,7 @@ std::vector<Buffer> KernelOps::linear(const Buffer& x, std::initializer_list<con
     t.out = layer->weight.shape[0];
     t.bias = layer->bias ? layer->bias->data<float>() : nullptr;
     t.product = ops::product_of(layer->weight);
+    t.cache = layer->weight.panels.get();
     t.y = outputs.emplace_back(arena_.take(x.rows(), t.out)).data();
     targets.push_back(t);
   }
@@ -208,6 +209,7 @@ void KernelOps::expert_linear(const Buffer& x, bool row_a_choice, const std::vec
   task.out = w.shape[1];
   task.y = y.data();
   task.product = ops::product_of(w);
+  task.cache = w.panels.get();
   kernels::expert_linear(task);
 }
 

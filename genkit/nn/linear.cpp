@@ -2,6 +2,8 @@
 
 #include <mlx/ops.h>
 
+#include "genkit/kernels/panels.h"
+
 namespace genkit::nn {
 namespace {
 
@@ -23,6 +25,7 @@ Linear Linear::outputs(int begin, int end) const {
   part.weight.data = rows(weight.data, begin, end);
   if (weight.scales) part.weight.scales = rows(*weight.scales, begin, end);
   if (weight.biases) part.weight.biases = rows(*weight.biases, begin, end);
+  if (weight.panels) part.weight.panels = std::make_shared<kernels::PanelCache>();
   if (bias) part.bias = rows(*bias, begin, end);
   return part;
 }

@@ -110,7 +110,8 @@ class ExpertLinear : public CpuPrimitive {
     if (has_bias_) task.bias = row_major(stream(), inputs.back()).data<float>();
     task.y = outputs[0].data<float>();
     task.product = product_of(layout_.format, layout_.arithmetic);
-    dispatch(stream(), [task, name = weight_] {
+    task.cache = layout_.panels.get();
+    dispatch(stream(), [task, name = weight_, panels = layout_.panels] {
       check_experts(task.experts, task.tokens * task.choices, task.num_experts, name);
       kernels::expert_linear(task);
     });
@@ -200,6 +201,7 @@ class Linear : public CpuPrimitive {
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const auto x = row_major(stream(), inputs[0]);
     std::vector<kernels::LinearTarget> targets;
+    std::vector<std::shared_ptr<kernels::PanelCache>> panels;  // until the products are done
     int weight = 1, bias = first_bias();
     for (size_t i = 0; i < parts_.size(); ++i) {
       const WeightLayout& layout = parts_[i].layout;
@@ -210,11 +212,12 @@ class Linear : public CpuPrimitive {
       t.bias = parts_[i].has_bias ? row_major(stream(), inputs[bias++]).data<float>() : nullptr;
       t.y = outputs[i].data<float>();
       t.product = product_of(layout.format, layout.arithmetic);
+      t.cache = panels.emplace_back(layout.panels).get();
       targets.push_back(t);
       weight += layout.num_inputs();
     }
-    dispatch(stream(), [x = x.data<float>(), rows = x.shape(0), in = x.shape(1),
-                        targets = std::move(targets)] { kernels::linear(x, rows, in, targets); });
+    dispatch(stream(), [x = x.data<float>(), rows = x.shape(0), in = x.shape(1), targets = std::move(targets),
+                        panels = std::move(panels)] { kernels::linear(x, rows, in, targets); });
   }
 
   // Only what is asked for is built: a frozen weight costs nothing on the way back.

@@ -2,10 +2,15 @@
 
 #include <mlx/array.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "genkit/kernels/weight_format.h"
+
+namespace genkit::kernels {
+class PanelCache;
+}
 
 namespace genkit::ops {
 
@@ -35,6 +40,9 @@ struct Weight {
   int bits = 0;                      ///< kAffine: 2, 3, 4, 5, 6 or 8
   int group_size = 0;                ///< kAffine: 32, 64 or 128
   Arithmetic arithmetic = Arithmetic::kFast;
+  /// Where products keep `data` turned for their kernels (kernels/panels.h); null: they read it as it lies.
+  /// A weight whose numbers change takes a new one.
+  std::shared_ptr<kernels::PanelCache> panels;
 };
 
 /// The numbers of a weight in fp32. @return [shape] float32.

@@ -92,6 +92,7 @@ WeightLayout weight_layout(const Weight& w) {
   layout.bits = w.bits;
   layout.group_size = w.group_size;
   layout.arithmetic = w.arithmetic;
+  layout.panels = w.panels;
   layout.in = w.shape.back();
   layout.out = w.shape.size() > 1 ? w.shape[w.shape.size() - 2] : 1;
   if (w.format == WeightFormat::kAffine) {
@@ -117,6 +118,7 @@ Weight weight_of(const WeightLayout& layout, const std::vector<mx::array>& input
   w.bits = layout.bits;
   w.group_size = layout.group_size;
   w.arithmetic = layout.arithmetic;
+  w.panels = layout.panels;
   if (layout.format == WeightFormat::kAffine) {
     w.scales = inputs[first + 1];
     w.biases = inputs[first + 2];

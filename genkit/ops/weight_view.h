@@ -24,6 +24,7 @@ struct WeightLayout {
   int64_t out = 0;                                 ///< rows of a matrix
   size_t row_bytes = 0;                            ///< of `data`
   Arithmetic arithmetic = Arithmetic::kFast;
+  std::shared_ptr<kernels::PanelCache> panels;
 
   int num_inputs() const { return format == WeightFormat::kAffine ? 3 : 1; }
 };

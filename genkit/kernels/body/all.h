@@ -4,7 +4,11 @@
 #include "genkit/kernels/body/unpack.h"
 #include "genkit/kernels/body/linear_f32.h"
 #include "genkit/kernels/body/row_codes.h"
+#include "genkit/kernels/body/int8_rows.h"
 #include "genkit/kernels/body/linear_row.h"
+#include "genkit/kernels/body/int8_tile.h"
+#include "genkit/kernels/body/panels.h"
+#include "genkit/kernels/body/linear_panels.h"
 #include "genkit/kernels/body/linear_int8.h"
 #include "genkit/kernels/body/functions.h"
 #include "genkit/kernels/body/layers.h"
@@ -19,6 +23,8 @@ constexpr KernelTable make_table(const char* name) {
   table.linear_f32 = linear_f32;
   table.linear_int8 =
       table.linear_fast = {"int8", int8_size, round_to_int8, linear_int8_scratch, linear_int8, kRowBlock};
+  table.panel_bytes = panel_bytes;
+  table.make_panel = make_panel;
   table.dequantize = dequantize;
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;

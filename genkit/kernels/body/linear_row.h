@@ -4,22 +4,6 @@
 // eight rows are added across. The integers are those of the tile, and the steps in floating point
 // are the same in the same order, so the bits are.
 
-/// Activations as int8 with a scale for every 32: x is about scales[k / 32] * codes[k].
-struct Int8Rows {
-  const int8_t* codes = nullptr;  ///< [rows, in]
-  const float* scales = nullptr;  ///< [rows, in / 32]
-  const int32_t* sums = nullptr;  ///< [rows, in / 16] of the codes of 16
-};
-
-/// What int8_size bytes at `all` hold.
-inline Int8Rows int8_rows(const void* all, int64_t rows, int64_t in) {
-  Int8Rows x;
-  x.codes = static_cast<const int8_t*>(all);
-  x.scales = reinterpret_cast<const float*>(x.codes + rows * in);
-  x.sums = reinterpret_cast<const int32_t*>(x.scales + rows * (in / 32));
-  return x;
-}
-
 #if defined(__AVX2__)
 /// Sums of four products each; `w` has been flipped to unsigned where the target wants that.
 template <bool kSigned>

@@ -87,6 +87,45 @@ inline void store_int8(int8_t* p, V16 x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 
+/// @see simd_avx512.h
+struct Codes {
+  __m256i a, b;
+};
+inline Codes load_codes(const uint8_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+}
+inline void store_codes(uint8_t* p, Codes c) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), c.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), c.b);
+}
+inline Codes less(Codes c, int zero) {
+  const __m256i z = _mm256_set1_epi8(static_cast<char>(zero));
+  return {_mm256_sub_epi8(c.a, z), _mm256_sub_epi8(c.b, z)};
+}
+inline Codes low_nibbles(Codes c) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(c.a, mask), _mm256_and_si256(c.b, mask)};
+}
+inline Codes high_nibbles(Codes c) {
+  return low_nibbles({_mm256_srli_epi16(c.a, 4), _mm256_srli_epi16(c.b, 4)});
+}
+template <int kBit>
+inline __m256i fifth_bits(__m256i bits) {
+  const __m256i moved = kBit < 4 ? _mm256_slli_epi16(bits, 4 - kBit % 4) : _mm256_srli_epi16(bits, kBit % 4);
+  return _mm256_and_si256(moved, _mm256_set1_epi8(16));
+}
+template <int kBit>
+inline Codes with_fifth(Codes nibbles, Codes bits) {
+  return {_mm256_or_si256(nibbles.a, fifth_bits<kBit>(bits.a)),
+          _mm256_or_si256(nibbles.b, fifth_bits<kBit>(bits.b))};
+}
+
+inline __m256i four_codes(const int8_t* x) {
+  int32_t four;
+  __builtin_memcpy(&four, x, 4);
+  return _mm256_set1_epi32(four);
+}
 template <bool kNarrow>
 inline __m256i dot4_half(__m256i acc, __m256i ws, __m256i xs) {
   const __m256i pairs = kNarrow ? _mm256_maddubs_epi16(ws, xs)
@@ -94,24 +133,17 @@ inline __m256i dot4_half(__m256i acc, __m256i ws, __m256i xs) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 template <bool kNarrow>
-inline I16 dot4(I16 acc, const uint8_t* w, const int8_t* x) {
-  int32_t four;
-  __builtin_memcpy(&four, x, 4);
-  const __m256i xs = _mm256_set1_epi32(four);
-  return {dot4_half<kNarrow>(acc.a, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)), xs),
-          dot4_half<kNarrow>(acc.b, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32)), xs)};
+inline I16 dot4(I16 acc, Codes w, const int8_t* x) {
+  const __m256i xs = four_codes(x);
+  return {dot4_half<kNarrow>(acc.a, w.a, xs), dot4_half<kNarrow>(acc.b, w.b, xs)};
 }
 
 /// Products of codes and activations added in pairs of 16 bits, lane by lane; the caller sees to it that
 /// they fit.
-inline I16 add_pairs(I16 acc, const uint8_t* w, const int8_t* x) {
-  int32_t four;
-  __builtin_memcpy(&four, x, 4);
-  const __m256i xs = _mm256_set1_epi32(four);
-  const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
-  const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32));
-  return {_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(a, xs)),
-          _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(b, xs))};
+inline I16 add_pairs(I16 acc, Codes w, const int8_t* x) {
+  const __m256i xs = four_codes(x);
+  return {_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(w.a, xs)),
+          _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(w.b, xs))};
 }
 inline I16 add_widened(I16 acc, I16 pairs) {
   const __m256i ones = _mm256_set1_epi16(1);

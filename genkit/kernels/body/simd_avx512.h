@@ -83,22 +83,48 @@ inline void store_int8(int8_t* p, V16 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
 }
 
-/// Lane i: acc + sum of the four products of bytes 4i..4i+3 of `w` with the four bytes of `x`.
-template <bool kNarrow>
-inline I16 dot4(I16 acc, const uint8_t* w, const int8_t* x) {
+/// 64 codes of weights: four of each of 16 rows.
+struct Codes {
+  __m512i v;
+};
+inline Codes load_codes(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void store_codes(uint8_t* p, Codes c) { _mm512_storeu_si512(p, c.v); }
+/// Of every byte, modulo 256.
+inline Codes less(Codes c, int zero) {
+  return {_mm512_sub_epi8(c.v, _mm512_set1_epi8(static_cast<char>(zero)))};
+}
+/// Of every byte the lower, the upper four bits.
+inline Codes low_nibbles(Codes c) { return {_mm512_and_si512(c.v, _mm512_set1_epi8(15))}; }
+inline Codes high_nibbles(Codes c) {
+  return {_mm512_and_si512(_mm512_srli_epi16(c.v, 4), _mm512_set1_epi8(15))};
+}
+/// `nibbles`, and 16 more where bit kBit of a byte of `bits` is set.
+template <int kBit>
+inline Codes with_fifth(Codes nibbles, Codes bits) {
+  const __m512i moved =
+      kBit < 4 ? _mm512_slli_epi16(bits.v, 4 - kBit % 4) : _mm512_srli_epi16(bits.v, kBit % 4);
+  // nibbles | (moved & 16)
+  return {_mm512_ternarylogic_epi32(nibbles.v, moved, _mm512_set1_epi8(16), 0xf8)};
+}
+
+inline __m512i four_codes(const int8_t* x) {
   int32_t four;
   __builtin_memcpy(&four, x, 4);
-  const __m512i xs = _mm512_set1_epi32(four);
-  const __m512i ws = _mm512_loadu_si512(w);
+  return _mm512_set1_epi32(four);
+}
+/// Lane i: acc + sum of the four products of bytes 4i..4i+3 of `w` with the four bytes of `x`.
+template <bool kNarrow>
+inline I16 dot4(I16 acc, Codes w, const int8_t* x) {
+  const __m512i xs = four_codes(x);
 #if defined(__AVX512VNNI__)
-  return {_mm512_dpbusd_epi32(acc.v, ws, xs)};
+  return {_mm512_dpbusd_epi32(acc.v, w.v, xs)};
 #else
   __m512i pairs;
   if constexpr (kNarrow) {
-    pairs = _mm512_maddubs_epi16(ws, xs);
+    pairs = _mm512_maddubs_epi16(w.v, xs);
   } else {
-    const __mmask64 negative = _mm512_movepi8_mask(ws);
-    pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(ws),
+    const __mmask64 negative = _mm512_movepi8_mask(w.v);
+    pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w.v),
                                  _mm512_mask_sub_epi8(xs, negative, _mm512_setzero_si512(), xs));
   }
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
@@ -106,10 +132,8 @@ inline I16 dot4(I16 acc, const uint8_t* w, const int8_t* x) {
 }
 
 /// @see simd_avx2.h
-inline I16 add_pairs(I16 acc, const uint8_t* w, const int8_t* x) {
-  int32_t four;
-  __builtin_memcpy(&four, x, 4);
-  return {_mm512_add_epi16(acc.v, _mm512_maddubs_epi16(_mm512_loadu_si512(w), _mm512_set1_epi32(four)))};
+inline I16 add_pairs(I16 acc, Codes w, const int8_t* x) {
+  return {_mm512_add_epi16(acc.v, _mm512_maddubs_epi16(w.v, four_codes(x)))};
 }
 inline I16 add_widened(I16 acc, I16 pairs) {
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs.v, _mm512_set1_epi16(1)))};

@@ -120,17 +120,37 @@ inline void store_int8(int8_t* p, V16 a) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(whole.v[i]);
 }
 
+/// @see simd_avx512.h
+using Bytes = uint8_t __attribute__((vector_size(64)));
+struct Codes {
+  Bytes v;
+};
+inline Codes load_codes(const uint8_t* p) {
+  Codes c;
+  __builtin_memcpy(&c, p, 64);
+  return c;
+}
+inline void store_codes(uint8_t* p, Codes c) { __builtin_memcpy(p, &c, 64); }
+inline Codes less(Codes c, int zero) { return {c.v - uint8_t(zero)}; }
+inline Codes low_nibbles(Codes c) { return {c.v & 15}; }
+inline Codes high_nibbles(Codes c) { return {c.v >> 4}; }
+template <int kBit>
+inline Codes with_fifth(Codes nibbles, Codes bits) {
+  return {nibbles.v | ((bits.v >> kBit & 1) << 4)};
+}
+
 template <bool kNarrow>
-inline I16 dot4(I16 acc, const uint8_t* w, const int8_t* x) {
+inline I16 dot4(I16 acc, Codes w, const int8_t* x) {
 #if defined(__ARM_FEATURE_DOTPROD)
   int32x4_t* lanes = reinterpret_cast<int32x4_t*>(&acc);
+  const int8x16_t* codes = reinterpret_cast<const int8x16_t*>(&w);
   int32_t four;
   __builtin_memcpy(&four, x, 4);
   const int8x16_t xs = vreinterpretq_s8_s32(vdupq_n_s32(four));
-  for (int i = 0; i < 4; ++i) lanes[i] = vdotq_s32(lanes[i], vreinterpretq_s8_u8(vld1q_u8(w + 16 * i)), xs);
+  for (int i = 0; i < 4; ++i) lanes[i] = vdotq_s32(lanes[i], codes[i], xs);
 #else
   for (int i = 0; i < 16; ++i) {
-    const int8_t* four = reinterpret_cast<const int8_t*>(w) + 4 * i;
+    const int8_t* four = reinterpret_cast<const int8_t*>(&w) + 4 * i;
     acc.v[i] += four[0] * x[0] + four[1] * x[1] + four[2] * x[2] + four[3] * x[3];
   }
 #endif
