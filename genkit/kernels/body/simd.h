@@ -18,6 +18,16 @@ struct IntTag {
   static constexpr int kValue = kNumber;
 };
 
+/// use(IntTag<0>()) .. use(IntTag<kCount - 1>()), unrolled before anything else, so that what they index by
+/// their numbers can be registers.
+template <int kCount, class Use, class... Numbers>
+__attribute__((always_inline)) inline void for_each_of(const Use& use, Numbers... numbers) {
+  if constexpr (sizeof...(Numbers) < kCount)
+    for_each_of<kCount>(use, numbers..., IntTag<static_cast<int>(sizeof...(Numbers))>());
+  else
+    (use(numbers), ...);
+}
+
 /// Sum of the lanes: halves, quarters, then ((0 + 2) + (1 + 3)).
 #if defined(__AVX2__)
 inline float sum_of_four(__m128 q) {

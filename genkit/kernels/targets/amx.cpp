@@ -14,7 +14,7 @@ namespace {
 
 constexpr KernelTable make_tile_table() {
   KernelTable table = make_table("amx");
-  table.linear_int8 = {"int8",   int8_tiles_size, round_to_int8, linear_int8_scratch, linear_int8_tiles,
+  table.linear_int8 = {"int8",   int8_tiles_size, round_to_int8_tiles, linear_int8_scratch, linear_int8_tiles,
                        kRowBlock};
   table.fast_is_int8 = rather_int8;
   table.linear_fast = {"bf16", bf16_size, round_to_bf16, linear_bf16_scratch, linear_bf16, 256};
