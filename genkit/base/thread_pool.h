@@ -13,6 +13,9 @@ int num_threads();
 /// Physical cores this process may use: its affinity, cut by its cgroup's CPU quota; at least 1.
 int available_cores();
 
+/// Numbers that one thread handles before it is worth waking another, where little is done to each.
+constexpr int64_t kGrain = 16384;
+
 namespace detail {
 using ChunkFunction = void (*)(void* body, int64_t begin, int64_t end);
 void parallel_chunks(int64_t count, int64_t grain, ChunkFunction run, void* body);

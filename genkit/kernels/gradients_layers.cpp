@@ -8,7 +8,6 @@
 namespace genkit::kernels {
 namespace {
 
-constexpr int64_t kGrain = 16384;
 // Rows whose contributions to a parameter's gradient are added up together.
 constexpr int64_t kPieceRows = 32;
 

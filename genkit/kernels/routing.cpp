@@ -9,8 +9,6 @@
 namespace genkit::kernels {
 namespace {
 
-constexpr int64_t kGrain = 16384;
-
 int64_t rows_of(int64_t n) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n)); }
 
 // Softmax of one row, sums in order.

@@ -9,8 +9,6 @@
 namespace genkit::kernels {
 namespace {
 
-// Numbers that one thread handles before it is worth waking another.
-constexpr int64_t kGrain = 16384;
 constexpr int64_t kLanes = 16;
 
 double dot(const float* a, const float* b, int64_t n) {

@@ -14,8 +14,8 @@ nn::Norm head_norm(const config::ModelConfig& c, const WeightReader& w, const st
   return {nn::Norm::Kind::kLayer, weight, std::nullopt, static_cast<float>(c.norm_eps), 0.0f};
 }
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w,
-                        const std::shared_ptr<const nn::Rope>& rope) {
+nn::Attention cohere_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                               const std::shared_ptr<const nn::Rope>& rope) {
   nn::Attention a = separate_attention(c, layer, w, rope, c.attention_bias, c.attention_bias);
   if (c.qk_norm) {
     a.qk_norm = nn::QkNorm::kHead;
@@ -25,11 +25,11 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block cohere_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                       const std::shared_ptr<const nn::Rope>& rope) {
   return nn::ParallelBlock{
       w.layer_norm("input_layernorm", c.hidden_size, c.norm_eps, false),
-      attention(c, layer, w.at("self_attn"), rope),
+      cohere_attention(c, layer, w.at("self_attn"), rope),
       std::nullopt,
       gated_mlp(c, w.at("mlp")),
   };
@@ -43,7 +43,8 @@ std::unique_ptr<Model> make_cohere(config::ModelConfig c, io::Checkpoint& checkp
   const auto rope = std::make_shared<const nn::Rope>(c.rope, true);
   Stem stem = make_stem(c, w, w.layer_norm("norm", c.hidden_size, c.norm_eps, false));
   stem.logits_multiplier = static_cast<float>(c.scale.logit_scale);
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks =
+      make_blocks(c, [&](int layer) { return cohere_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

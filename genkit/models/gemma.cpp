@@ -7,8 +7,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block gemma_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                      const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PreNormBlock{
       w.rms_norm("input_layernorm", c.hidden_size, c.norm_eps, 1.0f),
       separate_attention(c, layer, w.at("self_attn"), rope, c.attention_bias, c.attention_bias),
@@ -25,7 +25,7 @@ std::unique_ptr<Model> make_gemma(config::ModelConfig c, io::Checkpoint& checkpo
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps, 1.0f));
   stem.embedding_multiplier = std::sqrt(static_cast<float>(c.hidden_size));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks = make_blocks(c, [&](int layer) { return gemma_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

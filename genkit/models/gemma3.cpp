@@ -12,7 +12,8 @@ struct Ropes {
   std::shared_ptr<const nn::Rope> full, sliding;
 };
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w, const Ropes& ropes) {
+nn::Attention gemma3_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                               const Ropes& ropes) {
   const bool sliding = c.layer_kinds[layer] == config::LayerKind::kSliding;
   nn::Attention a = separate_attention(c, layer, w, sliding ? ropes.sliding : ropes.full, c.attention_bias,
                                        c.attention_bias);
@@ -23,10 +24,10 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w, const Ropes& ropes) {
+nn::Block gemma3_block(const config::ModelConfig& c, int layer, const WeightReader& w, const Ropes& ropes) {
   const auto norm = [&](const char* name) { return w.rms_norm(name, c.hidden_size, c.norm_eps, 1.0f); };
   return nn::SandwichBlock{
-      norm("input_layernorm"),          attention(c, layer, w.at("self_attn"), ropes),
+      norm("input_layernorm"),          gemma3_attention(c, layer, w.at("self_attn"), ropes),
       norm("post_attention_layernorm"), norm("pre_feedforward_layernorm"),
       gated_mlp(c, w.at("mlp")),        norm("post_feedforward_layernorm"),
   };
@@ -42,7 +43,8 @@ std::unique_ptr<Model> make_gemma3(config::ModelConfig c, io::Checkpoint& checkp
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps, 1.0f));
   stem.embedding_multiplier = std::sqrt(static_cast<float>(c.hidden_size));
   stem.logits_softcap = static_cast<float>(c.scale.final_logit_softcapping.value_or(0.0));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), ropes); });
+  auto blocks =
+      make_blocks(c, [&](int layer) { return gemma3_block(c, layer, w.at("layers", layer), ropes); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

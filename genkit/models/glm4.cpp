@@ -6,8 +6,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block glm4_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                     const std::shared_ptr<const nn::Rope>& rope) {
   const auto norm = [&](const char* name) { return w.rms_norm(name, c.hidden_size, c.norm_eps); };
   return nn::SandwichBlock{
       norm("input_layernorm"),
@@ -28,7 +28,7 @@ std::unique_ptr<Model> make_glm4(config::ModelConfig c, io::Checkpoint& checkpoi
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, true);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks = make_blocks(c, [&](int layer) { return glm4_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

@@ -7,7 +7,7 @@
 namespace genkit::models {
 namespace {
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w) {
+nn::Attention gpt2_attention(const config::ModelConfig& c, int layer, const WeightReader& w) {
   nn::Attention a;
   a.layer = layer;
   a.params = attention_params(c, layer);
@@ -20,10 +20,10 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w) {
+nn::Block gpt2_block(const config::ModelConfig& c, int layer, const WeightReader& w) {
   return nn::PreNormBlock{
       w.layer_norm("ln_1", c.hidden_size, c.norm_eps, true),
-      attention(c, layer, w.at("attn")),
+      gpt2_attention(c, layer, w.at("attn")),
       w.layer_norm("ln_2", c.hidden_size, c.norm_eps, true),
       nn::PlainMlp{w.linear("mlp.c_fc", c.intermediate_size, c.hidden_size, true),
                    w.linear("mlp.c_proj", c.hidden_size, c.intermediate_size, true),
@@ -38,7 +38,7 @@ std::unique_ptr<Model> make_gpt2(config::ModelConfig c, io::Checkpoint& checkpoi
   const WeightReader w = WeightReader(checkpoint, options, "transformer.");
   Stem stem = make_stem(c, w, w.layer_norm("ln_f", c.hidden_size, c.norm_eps, true), "wte.weight");
   stem.positions = w.matrix("wpe.weight", c.max_position_embeddings, c.hidden_size);
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("h", layer)); });
+  auto blocks = make_blocks(c, [&](int layer) { return gpt2_block(c, layer, w.at("h", layer)); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

@@ -6,7 +6,7 @@
 namespace genkit::models {
 namespace {
 
-nn::MoeMlp experts(const config::ModelConfig& c, const WeightReader& w) {
+nn::MoeMlp mixtral_experts(const config::ModelConfig& c, const WeightReader& w) {
   const int n = c.moe.num_experts, inner = c.intermediate_size, hidden = c.hidden_size;
   return {w.linear("gate", n, hidden),
           w.experts("experts.{}.w1.weight", n, inner, hidden),
@@ -17,13 +17,13 @@ nn::MoeMlp experts(const config::ModelConfig& c, const WeightReader& w) {
           nn::activation_from_name(c.hidden_act)};
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block mixtral_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                        const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PreNormBlock{
       w.rms_norm("input_layernorm", c.hidden_size, c.norm_eps),
       separate_attention(c, layer, w.at("self_attn"), rope, false, false),
       w.rms_norm("post_attention_layernorm", c.hidden_size, c.norm_eps),
-      experts(c, w.at("block_sparse_moe")),
+      mixtral_experts(c, w.at("block_sparse_moe")),
   };
 }
 
@@ -34,7 +34,8 @@ std::unique_ptr<Model> make_mixtral(config::ModelConfig c, io::Checkpoint& check
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks =
+      make_blocks(c, [&](int layer) { return mixtral_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

@@ -6,8 +6,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w,
-                        const std::shared_ptr<const nn::Rope>& rope) {
+nn::Attention olmo2_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                              const std::shared_ptr<const nn::Rope>& rope) {
   nn::Attention a = separate_attention(c, layer, w, rope, c.attention_bias, c.attention_bias);
   a.qk_norm = nn::QkNorm::kWhole;
   a.q_norm = w.rms_norm("q_norm", c.num_attention_heads * c.head_dim, c.norm_eps);
@@ -15,10 +15,10 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block olmo2_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                      const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PostNormBlock{
-      attention(c, layer, w.at("self_attn"), rope),
+      olmo2_attention(c, layer, w.at("self_attn"), rope),
       w.rms_norm("post_attention_layernorm", c.hidden_size, c.norm_eps),
       gated_mlp(c, w.at("mlp")),
       w.rms_norm("post_feedforward_layernorm", c.hidden_size, c.norm_eps),
@@ -32,7 +32,7 @@ std::unique_ptr<Model> make_olmo2(config::ModelConfig c, io::Checkpoint& checkpo
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks = make_blocks(c, [&](int layer) { return olmo2_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

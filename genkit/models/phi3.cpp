@@ -6,8 +6,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w,
-                        const std::shared_ptr<const nn::Rope>& rope) {
+nn::Attention phi3_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                             const std::shared_ptr<const nn::Rope>& rope) {
   const int q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
   nn::Attention a;
   a.layer = layer;
@@ -19,11 +19,11 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block phi3_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                     const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PreNormBlock{
       w.rms_norm("input_layernorm", c.hidden_size, c.norm_eps),
-      attention(c, layer, w.at("self_attn"), rope),
+      phi3_attention(c, layer, w.at("self_attn"), rope),
       w.rms_norm("post_attention_layernorm", c.hidden_size, c.norm_eps),
       nn::gated_mlp_of_pair(w.linear("mlp.gate_up_proj", 2 * c.intermediate_size, c.hidden_size),
                             w.linear("mlp.down_proj", c.hidden_size, c.intermediate_size),
@@ -38,7 +38,7 @@ std::unique_ptr<Model> make_phi3(config::ModelConfig c, io::Checkpoint& checkpoi
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks = make_blocks(c, [&](int layer) { return phi3_block(c, layer, w.at("layers", layer), rope); });
   // Keys rotated with the short factors are of no use to a row that has grown past the border.
   std::optional<int> border;
   if (c.rope.type == config::RopeType::kLongRope) border = c.rope.original_max_position_embeddings;

@@ -6,8 +6,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w,
-                        const std::shared_ptr<const nn::Rope>& rope) {
+nn::Attention qwen3_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                              const std::shared_ptr<const nn::Rope>& rope) {
   nn::Attention a = separate_attention(c, layer, w, rope, c.attention_bias, c.attention_bias);
   a.qk_norm = nn::QkNorm::kHead;
   a.q_norm = w.rms_norm("q_norm", c.head_dim, c.norm_eps);
@@ -15,7 +15,7 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::MoeMlp experts(const config::ModelConfig& c, const WeightReader& w) {
+nn::MoeMlp qwen3_experts(const config::ModelConfig& c, const WeightReader& w) {
   const int n = c.moe.num_experts, inner = c.moe.moe_intermediate_size, hidden = c.hidden_size;
   return {w.linear("gate", n, hidden),
           w.experts("experts.{}.gate_proj.weight", n, inner, hidden),
@@ -27,15 +27,15 @@ nn::MoeMlp experts(const config::ModelConfig& c, const WeightReader& w) {
 }
 
 nn::Mlp mlp(const config::ModelConfig& c, int layer, const WeightReader& w) {
-  if (c.is_sparse(layer)) return experts(c, w);
+  if (c.is_sparse(layer)) return qwen3_experts(c, w);
   return gated_mlp(c, w);
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block qwen3_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                      const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PreNormBlock{
       w.rms_norm("input_layernorm", c.hidden_size, c.norm_eps),
-      attention(c, layer, w.at("self_attn"), rope),
+      qwen3_attention(c, layer, w.at("self_attn"), rope),
       w.rms_norm("post_attention_layernorm", c.hidden_size, c.norm_eps),
       mlp(c, layer, w.at("mlp")),
   };
@@ -48,7 +48,7 @@ std::unique_ptr<Model> make_qwen3(config::ModelConfig c, io::Checkpoint& checkpo
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks = make_blocks(c, [&](int layer) { return qwen3_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

@@ -5,8 +5,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block smollm3_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                        const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PreNormBlock{
       w.rms_norm("input_layernorm", c.hidden_size, c.norm_eps),
       separate_attention(c, layer, w.at("self_attn"), c.layer_uses_rope[layer] ? rope : nullptr,
@@ -23,7 +23,8 @@ std::unique_ptr<Model> make_smollm3(config::ModelConfig c, io::Checkpoint& check
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.rms_norm("norm", c.hidden_size, c.norm_eps));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks =
+      make_blocks(c, [&](int layer) { return smollm3_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

@@ -18,8 +18,8 @@ nn::Norm head_norm(const config::ModelConfig& c, const WeightReader& w, const st
   return {nn::Norm::Kind::kLayer, all, std::nullopt, static_cast<float>(c.norm_eps), 0.0f};
 }
 
-nn::Attention attention(const config::ModelConfig& c, int layer, const WeightReader& w,
-                        const std::shared_ptr<const nn::Rope>& rope) {
+nn::Attention stablelm_attention(const config::ModelConfig& c, int layer, const WeightReader& w,
+                                 const std::shared_ptr<const nn::Rope>& rope) {
   nn::Attention a = separate_attention(c, layer, w, rope, c.attention_bias, false);
   if (c.qk_norm) {
     a.qk_norm = nn::QkNorm::kHead;
@@ -29,10 +29,10 @@ nn::Attention attention(const config::ModelConfig& c, int layer, const WeightRea
   return a;
 }
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block stablelm_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                         const std::shared_ptr<const nn::Rope>& rope) {
   const nn::Norm first = w.layer_norm("input_layernorm", c.hidden_size, c.norm_eps, true);
-  const nn::Attention attend = attention(c, layer, w.at("self_attn"), rope);
+  const nn::Attention attend = stablelm_attention(c, layer, w.at("self_attn"), rope);
   const nn::GatedMlp mlp = gated_mlp(c, w.at("mlp"));
   if (c.use_parallel_residual) return nn::ParallelBlock{first, attend, std::nullopt, mlp};
   return nn::PreNormBlock{first, attend,
@@ -46,7 +46,8 @@ std::unique_ptr<Model> make_stablelm(config::ModelConfig c, io::Checkpoint& chec
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.layer_norm("norm", c.hidden_size, c.norm_eps, true));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks =
+      make_blocks(c, [&](int layer) { return stablelm_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

@@ -5,8 +5,8 @@
 namespace genkit::models {
 namespace {
 
-nn::Block block(const config::ModelConfig& c, int layer, const WeightReader& w,
-                const std::shared_ptr<const nn::Rope>& rope) {
+nn::Block starcoder2_block(const config::ModelConfig& c, int layer, const WeightReader& w,
+                           const std::shared_ptr<const nn::Rope>& rope) {
   return nn::PreNormBlock{
       w.layer_norm("input_layernorm", c.hidden_size, c.norm_eps, true),
       separate_attention(c, layer, w.at("self_attn"), rope, c.use_bias, c.use_bias),
@@ -24,7 +24,8 @@ std::unique_ptr<Model> make_starcoder2(config::ModelConfig c, io::Checkpoint& ch
   const WeightReader w = model_weights(checkpoint, options);
   const auto rope = std::make_shared<const nn::Rope>(c.rope, false);
   Stem stem = make_stem(c, w, w.layer_norm("norm", c.hidden_size, c.norm_eps, true));
-  auto blocks = make_blocks(c, [&](int layer) { return block(c, layer, w.at("layers", layer), rope); });
+  auto blocks =
+      make_blocks(c, [&](int layer) { return starcoder2_block(c, layer, w.at("layers", layer), rope); });
   return std::make_unique<Decoder>(std::move(c), std::move(stem), std::move(blocks));
 }
 

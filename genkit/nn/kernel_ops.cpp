@@ -12,8 +12,6 @@
 namespace genkit::nn {
 namespace {
 
-constexpr int64_t kGrain = 16384;
-
 kernels::NormParams params_of(const Norm& norm) {
   return {norm.weight ? norm.weight->data<float>() : nullptr, norm.bias ? norm.bias->data<float>() : nullptr,
           norm.eps, norm.offset};

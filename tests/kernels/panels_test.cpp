@@ -10,13 +10,13 @@ namespace {
 
 using namespace testing;
 
-struct Kind {
+struct PanelKind {
   WeightFormat format;
   int bits = 0, group_size = 0;
   WeightFormat scales = WeightFormat::kF16;
 };
 
-std::vector<Kind> kinds_with_panels() {
+std::vector<PanelKind> kinds_with_panels() {
   using F = WeightFormat;
   return {{F::kQ4_0},
           {F::kQ4_1},
@@ -39,7 +39,7 @@ std::vector<float> product(WeightRows w, PanelCache* cache, int64_t out, const s
 }
 
 TEST(Panels, GiveTheBitsOfTheWeightTheyWereMadeOf) {
-  for (const Kind& kind : kinds_with_panels()) {
+  for (const PanelKind& kind : kinds_with_panels()) {
     for (const auto [in, out] : {std::pair<int64_t, int64_t>{384, 50}, {128, 16}, {1152, 3}}) {
       const RandomWeight w(kind.format, out, in, 3, kind.bits, kind.group_size, kind.scales);
       const auto bias = random_floats(out, 5);

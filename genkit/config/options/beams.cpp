@@ -7,7 +7,7 @@ constexpr Modes kDiverse = modes(GenerationMode::kDiverseBeam);
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kBeamsRows[] = {
     {"num_beams", {}, &C::num_beams, kBeams, kBeamCount, "1", "1",
      "Continuations of each prompt that are followed at a time; above 1: beam search."},
     {"num_beam_groups", {}, &C::num_beam_groups, kDiverse, kBeamCount, "1", "1",
@@ -25,6 +25,6 @@ constexpr OptionRow kRows[] = {
 
 }  // namespace
 
-OptionGroup beams() { return {"Beams", kRows, {}}; }
+OptionGroup beams() { return {"Beams", kBeamsRows, {}}; }
 
 }  // namespace genkit::config::options

@@ -8,7 +8,7 @@ constexpr Modes kForcing = (kAll & ~kBeams) | modes(GenerationMode::kConstrained
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kBiasesRows[] = {
     {"sequence_bias", {}, &C::sequence_bias, kAll, kAny, "null", "[]",
      "[[[ids], bias], ...]: added to the score of a sequence's last id where the others precede it."},
     {"logit_bias", {}, &C::logit_bias, kAll, kAny, "null", "{}",
@@ -34,7 +34,7 @@ constexpr OptionRow kRows[] = {
      "favours ids that the ones before them select."},
 };
 
-constexpr UnsupportedOption kUnsupported[] = {
+constexpr UnsupportedOption kBiasesUnsupported[] = {
     {"constraints", "[[]]", "constrained beam search"},
     {"token_healing", "[false]", "token healing"},
 };
@@ -42,6 +42,6 @@ constexpr UnsupportedOption kUnsupported[] = {
 
 }  // namespace
 
-OptionGroup biases() { return {"Biases and constraints", kRows, kUnsupported}; }
+OptionGroup biases() { return {"Biases and constraints", kBiasesRows, kBiasesUnsupported}; }
 
 }  // namespace genkit::config::options

@@ -5,7 +5,7 @@ namespace {
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kCacheRows[] = {
     {"use_cache", {}, &C::use_cache, kAll, kAny, "true", "true",
      "Keep keys and values between steps; false: the same tokens, by computing all again."},
     {"max_kv_size", {}, &C::max_kv_size, kAll, kCountFromOne, "null", "",
@@ -14,7 +14,7 @@ constexpr OptionRow kRows[] = {
      "With max_kv_size: how many of a row's first positions are kept; unset: 4, or fewer below 5."},
 };
 
-constexpr UnsupportedOption kUnsupported[] = {
+constexpr UnsupportedOption kCacheUnsupported[] = {
     {"cache_implementation",
      // The layouts hold the same numbers; the quantised one does not.
      R"(["dynamic", "dynamic_full", "static", "offloaded", "offloaded_static", "hybrid", "hybrid_chunked",
@@ -25,6 +25,6 @@ constexpr UnsupportedOption kUnsupported[] = {
 
 }  // namespace
 
-OptionGroup cache() { return {"Cache", kRows, kUnsupported}; }
+OptionGroup cache() { return {"Cache", kCacheRows, kCacheUnsupported}; }
 
 }  // namespace genkit::config::options

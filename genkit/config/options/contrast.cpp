@@ -7,7 +7,7 @@ constexpr Modes kDola = modes(GenerationMode::kDola, GenerationMode::kDolaSampli
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kContrastRows[] = {
     {"guidance_scale", {}, &C::guidance_scale, kAll, kAny, "null", "1.0",
      "Classifier-free guidance: above 1, away from the negative prompt."},
     {"penalty_alpha", {}, &C::penalty_alpha, modes(GenerationMode::kContrastive), kUnit, "null", "0.0",
@@ -19,6 +19,6 @@ constexpr OptionRow kRows[] = {
 
 }  // namespace
 
-OptionGroup contrast() { return {"Guidance and contrast", kRows, {}}; }
+OptionGroup contrast() { return {"Guidance and contrast", kContrastRows, {}}; }
 
 }  // namespace genkit::config::options

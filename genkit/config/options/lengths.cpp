@@ -5,7 +5,7 @@ namespace {
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kLengthsRows[] = {
     {"max_new_tokens", {"max_tokens"}, &C::max_new_tokens, kAll, kCountFromOne, "null", "",
      "Most tokens to generate. Without it and max_length: 20, within the model's context."},
     {"max_length", {}, &C::max_length, kAll, kCountFromOne, "null", "",
@@ -32,13 +32,13 @@ constexpr OptionRow kRows[] = {
      "[start, factor]: EOS becomes exponentially more likely after `start` new tokens."},
 };
 
-constexpr UnsupportedOption kUnsupported[] = {
+constexpr UnsupportedOption kLengthsUnsupported[] = {
     {"decoder_start_token_id", "[]", "encoder-decoder models"},
 };
 // clang-format on
 
 }  // namespace
 
-OptionGroup lengths() { return {"Length and ends", kRows, kUnsupported}; }
+OptionGroup lengths() { return {"Length and ends", kLengthsRows, kLengthsUnsupported}; }
 
 }  // namespace genkit::config::options

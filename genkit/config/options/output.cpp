@@ -5,7 +5,7 @@ namespace {
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kOutputRows[] = {
     {"top_logprobs", {"logprobs"}, &C::top_logprobs, kAll, Range{.min = 0, .max = 1000}, "null", "",
      "Return each token's log-probability and those of the n best."},
     {"prompt_logprobs", {}, &C::prompt_logprobs, kAll, Range{.min = 0, .max = 1000}, "null", "",
@@ -18,7 +18,7 @@ constexpr OptionRow kRows[] = {
      "Return the model's logits of each step."},
 };
 
-constexpr UnsupportedOption kUnsupported[] = {
+constexpr UnsupportedOption kOutputUnsupported[] = {
     {"output_attentions", "[false]", "returning attention weights"},
     {"output_hidden_states", "[false]", "returning hidden states"},
 };
@@ -26,6 +26,6 @@ constexpr UnsupportedOption kUnsupported[] = {
 
 }  // namespace
 
-OptionGroup output() { return {"Results", kRows, kUnsupported}; }
+OptionGroup output() { return {"Results", kOutputRows, kOutputUnsupported}; }
 
 }  // namespace genkit::config::options

@@ -5,7 +5,7 @@ namespace {
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kPenaltiesRows[] = {
     {"encoder_repetition_penalty", {}, &C::encoder_repetition_penalty, kAll, kPositive, "1.0", "1.0",
      "Above 1: favours the tokens of the prompt."},
     {"repetition_penalty", {}, &C::repetition_penalty, kAll, kPositive, "1.0", "1.0",
@@ -38,6 +38,6 @@ constexpr OptionRow kRows[] = {
 
 }  // namespace
 
-OptionGroup penalties() { return {"Repetition", kRows, {}}; }
+OptionGroup penalties() { return {"Repetition", kPenaltiesRows, {}}; }
 
 }  // namespace genkit::config::options

@@ -5,7 +5,7 @@ namespace {
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kSamplingRows[] = {
     {"do_sample", {}, &C::do_sample, kAll, kAny, "false", "",
      "Draw the next token; false: take the best."},
     {"seed", {}, &C::seed, kAll, kAny, "null", "",
@@ -44,6 +44,6 @@ constexpr OptionRow kRows[] = {
 
 }  // namespace
 
-OptionGroup sampling() { return {"Sampling", kRows, {}}; }
+OptionGroup sampling() { return {"Sampling", kSamplingRows, {}}; }
 
 }  // namespace genkit::config::options

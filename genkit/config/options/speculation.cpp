@@ -10,7 +10,7 @@ constexpr Range kDraftCount{.min = 1, .max = DraftTokens::kMost};
 
 // clang-format off
 // name, aliases, member, modes, range, default, neutral value, help
-constexpr OptionRow kRows[] = {
+constexpr OptionRow kSpeculationRows[] = {
     {"prompt_lookup_num_tokens", {}, &C::prompt_lookup_num_tokens, kLookup, kDraftCount, "null", "",
      "Guess up to so many tokens that followed the last ones earlier in the row; the result stays the same."},
     {"max_matching_ngram_size", {}, &C::max_matching_ngram_size, kLookup, kCountFromOne, "10", "",
@@ -23,7 +23,7 @@ constexpr OptionRow kRows[] = {
      "A draft ends with the first token that the draft model gives a lower probability."},
 };
 
-constexpr UnsupportedOption kUnsupported[] = {
+constexpr UnsupportedOption kSpeculationUnsupported[] = {
     {"is_assistant", "[false]", "running as a draft model"},
     {"assistant_lookbehind", "[10]", "drafts in another vocabulary"},
     {"target_lookbehind", "[10]", "drafts in another vocabulary"},
@@ -36,6 +36,6 @@ constexpr UnsupportedOption kUnsupported[] = {
 
 }  // namespace
 
-OptionGroup speculation() { return {"Speculation", kRows, kUnsupported}; }
+OptionGroup speculation() { return {"Speculation", kSpeculationRows, kSpeculationUnsupported}; }
 
 }  // namespace genkit::config::options
