@@ -81,6 +81,7 @@ Mappings& mappings() {
 std::shared_ptr<uint8_t> allocate_pages(size_t bytes) {
   static std::mutex mutex;
   static std::weak_ptr<Region> current;
+  if (bytes > std::numeric_limits<size_t>::max() / 2) return nullptr;  // so that no sum below overflows
   bytes = round_up(bytes, 64);
   const std::scoped_lock lock(mutex);
   std::shared_ptr<Region> region = current.lock();
