@@ -8,6 +8,7 @@
 #include "genkit/kernels/body/linear_row.h"
 #include "genkit/kernels/body/int8_tile.h"
 #include "genkit/kernels/body/panels.h"
+#include "genkit/kernels/body/make_panel.h"
 #include "genkit/kernels/body/linear_panels.h"
 #include "genkit/kernels/body/linear_int8.h"
 #include "genkit/kernels/body/functions.h"

@@ -23,6 +23,7 @@ struct FewRows {
   const float* scales;       ///< [in / 32][rows]
   const int32_t* sums;       ///< [in / 32][rows] of the codes of 32
   const float* scaled_sums;  ///< [in / 32][rows] scale times sum
+  const int32_t* half_sums;  ///< [in / 16][rows] of the codes of 16
 };
 
 inline int64_t int8_rows_size(int64_t rows, int64_t in) { return rows * (in + in / 32 * 12); }
@@ -34,11 +35,13 @@ inline FewRows few_rows(const void* rounded, int64_t rows, int64_t in) {
   x.scales = reinterpret_cast<const float*>(x.codes + rows * in / 4);
   x.sums = reinterpret_cast<const int32_t*>(x.scales + rows * in / 32);
   x.scaled_sums = reinterpret_cast<const float*>(x.sums + rows * in / 32);
+  x.half_sums = reinterpret_cast<const int32_t*>(x.scaled_sums + rows * in / 32);
   return x;
 }
 
 size_t int8_size(int64_t rows, int64_t in) {
-  return static_cast<size_t>(int8_rows_size(rows, in) * (rows <= kPanel ? 2 : 1));
+  const int64_t few = rows <= kPanel ? rows * (in + in / 32 * 20) : 0;
+  return static_cast<size_t>(int8_rows_size(rows, in) + few);
 }
 
 inline int32_t sum_of_codes(const int8_t* codes) {
@@ -84,6 +87,7 @@ inline void arrange_few(const Int8Rows& x, int64_t rows, int64_t in, const FewRo
       const int32_t* half = x.sums + r * (in / 16) + 2 * g;
       const_cast<float*>(to.scales)[g * rows + r] = scale;
       const_cast<int32_t*>(to.sums)[g * rows + r] = half[0] + half[1];
+      for (int h = 0; h < 2; ++h) const_cast<int32_t*>(to.half_sums)[(2 * g + h) * rows + r] = half[h];
       const_cast<float*>(to.scaled_sums)[g * rows + r] = scale * float(half[0] + half[1]);
     }
   }

@@ -112,10 +112,17 @@ inline TileRows tile_rows(const WeightRows& w, int64_t first, int count, const C
                           Tile& tile) {
   TileRows rows;
   rows.codes = tile.codes;
+  rows.scales = reinterpret_cast<const uint8_t*>(tile.scales);
+  rows.biases = reinterpret_cast<const uint8_t*>(tile.biases);
+  rows.head_bytes = kRowBlock * sizeof(float);
   if (w.panels != nullptr) {
     const PanelLayout l = panel_layout(w);
     const uint8_t* panel = w.panels + first / kRowBlock * l.bytes();
     ahead = panel_ahead(l, panel, l.bits == 8 ? 1 : 2);
+    if (l.super) {
+      with_panel_tag(l, [&](auto tag) { unpack_panel<decltype(tag)>(l, panel, t.zero, ahead, tile); });
+      return rows;
+    }
     if (l.bits == 8)
       rows.codes = panel + l.codes_at();
     else if (l.bits == 5)
@@ -133,9 +140,6 @@ inline TileRows tile_rows(const WeightRows& w, int64_t first, int count, const C
   unpack_tile(w, first, count, t, ahead, tile);
   for (int64_t i = 0; i < w.in * kRowBlock && tile.correction != 0; i += 64)
     store_codes(tile.codes + i, less(load_codes(tile.codes + i), -tile.correction));
-  rows.scales = reinterpret_cast<const uint8_t*>(tile.scales);
-  rows.biases = reinterpret_cast<const uint8_t*>(tile.biases);
-  rows.head_bytes = kRowBlock * sizeof(float);
   return rows;
 }
 

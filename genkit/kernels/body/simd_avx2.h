@@ -121,6 +121,18 @@ inline Codes with_fifth(Codes nibbles, Codes bits) {
           _mm256_or_si256(nibbles.b, fifth_bits<kBit>(bits.b))};
 }
 
+template <int kPair>
+inline __m256i two_bits_above(__m256i bits) {
+  const __m256i moved =
+      kPair < 2 ? _mm256_slli_epi16(bits, 4 - 2 * (kPair % 2)) : _mm256_srli_epi16(bits, 2 * (kPair % 2));
+  return _mm256_and_si256(moved, _mm256_set1_epi8(48));
+}
+template <int kPair>
+inline Codes with_two_more(Codes nibbles, Codes bits) {
+  return {_mm256_or_si256(nibbles.a, two_bits_above<kPair>(bits.a)),
+          _mm256_or_si256(nibbles.b, two_bits_above<kPair>(bits.b))};
+}
+
 inline __m256i four_codes(const int8_t* x) {
   int32_t four;
   __builtin_memcpy(&four, x, 4);

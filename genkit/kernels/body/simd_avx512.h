@@ -107,6 +107,15 @@ inline Codes with_fifth(Codes nibbles, Codes bits) {
   return {_mm512_ternarylogic_epi32(nibbles.v, moved, _mm512_set1_epi8(16), 0xf8)};
 }
 
+/// `nibbles`, with bits 2 kPair and 2 kPair + 1 of every byte of `bits` above them.
+template <int kPair>
+inline Codes with_two_more(Codes nibbles, Codes bits) {
+  const __m512i moved =
+      kPair < 2 ? _mm512_slli_epi16(bits.v, 4 - 2 * (kPair % 2)) : _mm512_srli_epi16(bits.v, 2 * (kPair % 2));
+  // nibbles | (moved & 48)
+  return {_mm512_ternarylogic_epi32(nibbles.v, moved, _mm512_set1_epi8(48), 0xf8)};
+}
+
 inline __m512i four_codes(const int8_t* x) {
   int32_t four;
   __builtin_memcpy(&four, x, 4);

@@ -139,6 +139,11 @@ inline Codes with_fifth(Codes nibbles, Codes bits) {
   return {nibbles.v | ((bits.v >> kBit & 1) << 4)};
 }
 
+template <int kPair>
+inline Codes with_two_more(Codes nibbles, Codes bits) {
+  return {nibbles.v | ((bits.v >> 2 * kPair & 3) << 4)};
+}
+
 template <bool kNarrow>
 inline I16 dot4(I16 acc, Codes w, const int8_t* x) {
 #if defined(__ARM_FEATURE_DOTPROD)
