@@ -14,6 +14,7 @@
 #include "genkit/kernels/dequantize.h"
 #include "genkit/kernels/layers.h"
 #include "genkit/kernels/linear.h"
+#include "genkit/kernels/panels.h"
 #include "genkit/kernels/sampling.h"
 
 namespace {
@@ -70,7 +71,7 @@ void peak(benchmark::State& state) {
 }
 BENCHMARK(peak)->UseRealTime();
 
-void linear_weight(benchmark::State& state, WeightFormat format, Product product) {
+void linear_weight(benchmark::State& state, WeightFormat format, Product product, bool panels) {
   const int64_t out = state.range(0), in = state.range(1), rows = state.range(2);
   const int bits = format == WeightFormat::kAffine ? static_cast<int>(state.range(3)) : 0;
   WeightRows w;
@@ -92,10 +93,16 @@ void linear_weight(benchmark::State& state, WeightFormat format, Product product
   for (auto& b : data) b = static_cast<uint8_t>(0x28 + engine() % 0x14);
   const auto x = numbers(rows * in);
   std::vector<float> y(rows * out);
+  std::vector<PanelCache> caches(copies);
+  for (size_t i = 0; panels && i < copies; ++i) {
+    w.data = data.data() + bytes * i;
+    caches[i].get(w, out, active_table());
+  }
   size_t turn = 0;
   for (auto _ : state) {
-    w.data = data.data() + bytes * (turn++ % copies);
-    linear(x.data(), rows, in, {{w, out, nullptr, y.data(), product}});
+    const size_t copy = turn++ % copies;
+    w.data = data.data() + bytes * copy;
+    linear(x.data(), rows, in, {{w, out, nullptr, y.data(), product, panels ? &caches[copy] : nullptr}});
     benchmark::DoNotOptimize(y.data());
   }
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes));
@@ -175,17 +182,24 @@ void register_linear() {
                {WeightFormat::kQ6_K, 2048, 2048}, {WeightFormat::kIQ4_XS, 2048, 2048},
                {WeightFormat::kMXFP4, 2048, 2048}};
   for (const auto& c : cases) {
-    for (const auto& [kind, product] :
-         {std::pair{"/fast", Product::kFast}, {"/int8", Product::kInt8}, {"/fp32", Product::kF32}}) {
+    const struct {
+      const char* name;
+      Product product;
+      bool panels;
+    } kinds[] = {{"/fast", Product::kFast, false},
+                 {"/int8", Product::kInt8, false},
+                 {"/int8/panels", Product::kInt8, true},
+                 {"/fp32", Product::kF32, false}};
+    for (const auto& [kind, product, panels] : kinds) {
       if (product != Product::kF32 && !is_quantized(c.format)) continue;
       const std::string name = "linear/" + std::string(traits(c.format).name) + kind;
-      auto* b = benchmark::RegisterBenchmark(name.c_str(), linear_weight, c.format, product);
+      auto* b = benchmark::RegisterBenchmark(name.c_str(), linear_weight, c.format, product, panels);
       for (const int64_t rows : {1, 2, 4, 8, 16, 32, 256}) b->Args({c.out, c.in, rows});
       b->UseRealTime()->Unit(benchmark::kMicrosecond);
     }
   }
   auto* affine = benchmark::RegisterBenchmark("linear/affine/fast", linear_weight, WeightFormat::kAffine,
-                                              Product::kFast);
+                                              Product::kFast, false);
   for (const int64_t bits : {4, 8}) {
     for (const int64_t rows : {1, 2, 8, 256}) affine->Args({2048, 2048, rows, bits});
   }
