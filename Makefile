@@ -93,7 +93,7 @@ install: configure
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf build build-asan build-tsan build-dev build-bench rust/target
+	rm -rf build build-asan build-tsan build-dev build-bench build-lint rust/target
 
 distclean: clean
 	rm -rf .deps
