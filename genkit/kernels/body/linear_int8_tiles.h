@@ -3,6 +3,8 @@
 // dots. Every group's dots then take the same steps in floating point as in linear_int8.h, in the same order:
 // the bits are the same.
 
+static_assert(kSignedPanels, "a panel's codes of 8 bits are a tile as they lie");
+
 // Tiles 0..3 are dots, 4 and 5 activations, 6 and 7 weights, of `group` numbers of k.
 inline TileShapes int8_tiles(int group) {
   TileShapes s;

@@ -16,7 +16,7 @@
 // are the same. Codes of 8 bits are those of a Tile, but signed where tiles of registers take them as they
 // lie.
 
-#if defined(__AMX_INT8__)
+#if defined(__AMX_INT8__) || defined(__AMXINT8__)  // as gcc and as clang have it
 constexpr bool kSignedPanels = true;
 #else
 constexpr bool kSignedPanels = false;
