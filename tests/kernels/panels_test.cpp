@@ -64,6 +64,27 @@ TEST(Panels, GiveTheBitsOfTheWeightTheyWereMadeOf) {
   }
 }
 
+// Codes and activations at their ends, where sums in 16 bits would overflow first.
+TEST(Panels, TheLargestCodesDoNotOverflow) {
+  constexpr int64_t kIn = 256, kOut = 17;
+  for (const PanelKind& kind : kinds_with_panels()) {
+    RandomWeight w(kind.format, kOut, kIn, 11, kind.bits, kind.group_size, kind.scales);
+    for (const int byte : {0x00, 0x7f, 0x80, 0xff}) {
+      w.fill(static_cast<uint8_t>(byte), 12);
+      for (const auto* table : all_tables()) {
+        PanelCache cache;
+        for (const int64_t rows : {1, 4, 8, 18}) {
+          std::vector<float> x(rows * kIn);
+          for (size_t i = 0; i < x.size(); ++i) x[i] = i / kIn % 2 == 0 ? 1.0f : -1.0f;
+          ASSERT_EQ(product(w.rows(), &cache, kOut, x, rows, nullptr, *table),
+                    product(w.rows(), nullptr, kOut, x, rows, nullptr, *table))
+              << table->name << " " << traits(kind.format).name << " byte " << byte << " rows " << rows;
+        }
+      }
+    }
+  }
+}
+
 TEST(Panels, ExpertsReadTheirsOutOfTheStack) {
   const auto& table = active_table();
   constexpr int64_t kExperts = 3, kIn = 64, kTokens = 5, kChoices = 2;
